@@ -1,0 +1,3 @@
+"""Autoheal: an alert becomes a safe, recorded, verified fix."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The autoheal command: parse, call, print."""

@@ -1,0 +1,1 @@
+"""Each outside system once; a vendor's errors end here."""

@@ -1,0 +1,1 @@
+"""Environment and policy file, read into frozen settings and core types."""

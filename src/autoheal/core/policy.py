@@ -1,0 +1,169 @@
+"""The policy as the core sees it: frozen, complete, already checked. `config.policy_file` builds it from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from autoheal.core.alert import Alert
+from autoheal.core.matcher import Matcher
+from autoheal.core.template import Allowed, default_allowed, render
+
+WEEK_MINUTES = 7 * 24 * 60
+MIN_COOLDOWN = 30.0
+"""Seconds: twice the delay with which an Alertmanager pair's second copy arrives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A weekly span in one time zone; minutes count from Monday 00:00. `end` may be before `start`: it wraps."""
+
+    text: str
+    start: int
+    end: int
+    zone: ZoneInfo
+
+    def until(self, now: float) -> float | None:
+        """When the window that `now` lies in ends (Unix seconds), or None outside of it."""
+        local = datetime.fromtimestamp(now, self.zone)
+        minute = local.weekday() * 1440 + local.hour * 60 + local.minute
+        length = (self.end - self.start) % WEEK_MINUTES or WEEK_MINUTES
+        inside = (minute - self.start) % WEEK_MINUTES
+        if inside >= length:
+            return None
+        wall = local.replace(second=0, microsecond=0, tzinfo=None) + timedelta(minutes=length - inside)
+        return max(wall.replace(tzinfo=self.zone).astimezone(UTC).timestamp(), now + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSpec:
+    """What to do: a kind from the registry, its options (strings may hold placeholders), its command line in words."""
+
+    kind: str
+    options: Mapping[str, Any]
+    words: tuple[str, ...]
+
+    def line(self, alert: Alert, allowed: Allowed) -> str:
+        """The rendered command line that people see and an ``autoheal_action`` annotation may name."""
+        return " ".join(render(list(self.words), alert, allowed))
+
+
+@dataclass(frozen=True, slots=True)
+class VerifySpec:
+    """How to see that it helped. `kind` is http | tcp | promql | resolved; `within` and `every` are seconds."""
+
+    kind: str
+    target: str
+    within: float
+    every: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    action: ActionSpec
+    timeout: float
+    verify: VerifySpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptBudget:
+    count: int
+    per: float
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlastRadius:
+    actions: int
+    per: float
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerLimit:
+    failures: int
+    open_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    concurrent: int = 4
+    blast_radius: BlastRadius | None = None
+    breaker: BreakerLimit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. `digest` changes with anything that was written for it; times are seconds."""
+
+    name: str
+    match: tuple[Matcher, ...]
+    steps: tuple[Step, ...]
+    cooldown: float = 600.0
+    cooldown_by: tuple[str, ...] = ("alertname",)
+    opt_in: bool = True
+    max_attempts: AttemptBudget | None = None
+    approval_timeout: float | None = None
+    never_during: tuple[Window, ...] = ()
+    cancel_on_resolve: bool = True
+    escalate: str | None = None
+    allowed: Allowed = field(default_factory=default_allowed)
+    digest: str = ""
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        return all(matcher.matches(labels) for matcher in self.match)
+
+    def key(self, labels: Mapping[str, str]) -> str:
+        """The cooldown key: the rule and the values of `cooldown_by`."""
+        return key_of(self.name, self.cooldown_by, labels)
+
+    @property
+    def alertnames(self) -> tuple[str, ...]:
+        """The names that this rule's ``alertname=`` matchers ask for."""
+        return tuple(m.value for m in self.match if m.name == "alertname" and m.op == "=")
+
+
+def key_of(rule: str, by: tuple[str, ...], labels: Mapping[str, str]) -> str:
+    """``rule{a="x",b="y"}``; a label that is missing counts as empty. Quotes are escaped, so no two keys collide."""
+    inner = ",".join(f'{name}="{_escape(labels.get(name, ""))}"' for name in by)
+    return f"{rule}{{{inner}}}"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    rules: tuple[Rule, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    digest: str = ""
+    source: str = ""
+    _by_name: dict[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _general: tuple[Rule, ...] = field(init=False, repr=False, compare=False, default=())
+
+    def __post_init__(self) -> None:
+        general = tuple(rule for rule in self.rules if not rule.alertnames)
+        for name in {name for rule in self.rules for name in rule.alertnames}:
+            self._by_name[name] = tuple(r for r in self.rules if name in r.alertnames or not r.alertnames)
+        object.__setattr__(self, "_general", general)
+
+    def rule_for(self, labels: Mapping[str, str]) -> Rule | None:
+        """The first rule whose matchers all hold; alerts named ``Autoheal*`` have none."""
+        name = labels.get("alertname", "")
+        if name.startswith("Autoheal"):
+            return None
+        for rule in self._by_name.get(name, self._general):
+            if rule.matches(labels):
+                return rule
+        return None
+
+    def rule(self, name: str) -> Rule | None:
+        return next((rule for rule in self.rules if rule.name == name), None)
+
+    @property
+    def alertnames(self) -> list[str]:
+        """Sorted names from ``alertname=`` matchers: what ``GET /`` calls actions and metrics use as label values."""
+        return sorted(self._by_name)

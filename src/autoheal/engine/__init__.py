@@ -1,0 +1,1 @@
+"""What happens: the one writer, the runner, the verifier, recovery, schedule."""

@@ -1,0 +1,227 @@
+"""The few small protocols that the engine needs from the world; `app` hands in what fulfils them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Wall clock in Unix seconds, and a monotonic one for durations."""
+
+    def now(self) -> float: ...
+
+    def monotonic(self) -> float: ...
+
+
+# ---- the ledger -------------------------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """One event as stored: the columns that are filtered, and its line, byte for byte what was hashed."""
+
+    id: int
+    ts: float
+    kind: str
+    alertname: str | None
+    rule: str | None
+    remediation_id: str | None
+    line: str
+
+
+class Fact(NamedTuple):
+    """One fact of the engine's state. `data` is its JSON, None deletes it; `due` is when the scheduler must look."""
+
+    space: str
+    key: str
+    data: str | None
+    due: float | None = None
+
+
+class RemediationRow(NamedTuple):
+    """One remediation as stored, for queries; `data` is its whole JSON."""
+
+    id: str
+    state: str
+    rule: str
+    alertname: str
+    created_at: float
+    ended_at: float | None
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the ledger stands: the last event's id (0: none), hash and time."""
+
+    id: int
+    hash: str
+    ts: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a starting engine reads: the head, every fact, every remediation whose state is not final."""
+
+    head: Head
+    facts: list[Fact]
+    remediations: list[RemediationRow]
+
+
+class Transaction(Protocol):
+    """The one transaction of a move or a batch of them; leaving it without an error commits."""
+
+    head: Head
+
+    def missed(self, after: int) -> Iterable[str]:
+        """The lines with ids above `after`, in order: what other writers added."""
+
+    def append(self, rows: Sequence[Row], head: Head) -> None: ...
+
+    def save(self, facts: Sequence[Fact], remediations: Sequence[RemediationRow]) -> None: ...
+
+
+class Ledger(Protocol):
+    def load(self) -> Snapshot: ...
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Begin as the only writer; raises StoreUnavailable where nothing was written."""
+
+    def reopen(self) -> None:
+        """Drop every connection and open anew; after a failed commit."""
+
+
+class Copy(Protocol):
+    """The faithful copy of the lines (`audit.jsonl`). It may fail and catch up; it never stops the head."""
+
+    def write(self, first_id: int, lines: Sequence[str]) -> None: ...
+
+
+# ---- acting -----------------------------------------------------------------------------------------------------
+
+Status = Literal["ok", "fail", "unknown", "not_started"]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """How an action ended. `unknown`: it may or may not have taken effect (timeout without a confirmed kill,
+    a connection lost after the request was sent). `not_started`: the brake held it back, nothing was done."""
+
+    status: Status
+    rc: int | None = None
+    output: str = ""
+    error: str = ""
+
+
+class Begin(Protocol):
+    """Handed to an action: it must be called once, directly around the thing that cannot be taken back.
+
+    It checks the brake (mode, `start_before`) and then runs `start`; raises NotStarted instead when it may not.
+    """
+
+    def __call__(self, start: Callable[[], T]) -> T: ...
+
+
+class NotStarted(Exception):
+    """The brake was on: nothing was done."""
+
+
+class Action(Protocol):
+    """One kind of action; `options` are rendered (no placeholders left). Runs in a thread and may block."""
+
+    def run(self, options: Mapping[str, Any], timeout: float, begin: Begin) -> ActionResult: ...
+
+
+# ---- looking ----------------------------------------------------------------------------------------------------
+
+Answer = Literal["good", "bad", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One answer of a probe. `none`: no data, or the one asked is itself out of reach."""
+
+    answer: Answer
+    detail: str = ""
+
+
+class Probes(Protocol):
+    async def look(self, kind: str, target: str, timeout: float) -> Look:
+        """Ask once; `kind` is http | tcp | promql (targets rendered)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An alert as an Alertmanager has it now. `silenced_by`: ids of silences that hide it; `silenced_until`: the
+    latest end of those (Unix seconds), None when not silenced or not known."""
+
+    fingerprint: str
+    labels: Mapping[str, str]
+    starts_at: float
+    silenced_by: tuple[str, ...] = ()
+    inhibited_by: tuple[str, ...] = ()
+    silenced_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    id: str
+    matchers: tuple[Mapping[str, Any], ...]
+    starts_at: float
+    ends_at: float
+    created_by: str
+    comment: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingAlert:
+    """An alert that we raise ourselves; `ends_at` in the past resolves it."""
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: float
+    ends_at: float
+    generator_url: str = ""
+
+
+class Alertmanagers(Protocol):
+    """All configured Alertmanagers of one cluster. Out of reach raises Temporary; a refusal raises Permanent."""
+
+    @property
+    def urls(self) -> Sequence[str]: ...
+
+    async def alerts(self, matchers: Sequence[str] = ()) -> list[Seen]:
+        """Alerts firing now, silenced and inhibited ones included, from the first that answers.
+
+        `matchers` filter, in Alertmanager's syntax.
+        """
+
+    async def silences(self) -> list[Silence]: ...
+
+    async def create_silence(
+        self, labels: Mapping[str, str], starts_at: float, ends_at: float, created_by: str, comment: str
+    ) -> str:
+        """Exact-match silence on the first that answers (the cluster spreads it); its id."""
+
+    async def expire_silence(self, silence_id: str) -> None: ...
+
+    async def post_alerts(self, url: str, alerts: Sequence[OutgoingAlert]) -> None:
+        """Send to the one at `url`; every member of a cluster must be sent to."""
+
+
+class StoreUnavailable(Exception):
+    """The ledger cannot be written now; nothing was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the engine is handed besides its ledger: hands, eyes, and the one it tells."""
+
+    actions: Mapping[str, Action]
+    probes: Probes
+    alertmanagers: Alertmanagers | None = None

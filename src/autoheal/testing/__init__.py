@@ -1,0 +1,1 @@
+"""Strict fakes and the contract suites that fakes and real parts both pass."""
