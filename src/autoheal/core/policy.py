@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from autoheal.core.alert import Alert
@@ -15,6 +15,8 @@ from autoheal.core.template import Allowed, default_allowed, render
 WEEK_MINUTES = 7 * 24 * 60
 MIN_COOLDOWN = 30.0
 """Seconds: twice the delay with which an Alertmanager pair's second copy arrives."""
+MIN_VERIFY = 10.0
+"""Seconds that good answers must span before something counts as healed; a shorter check can only fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,24 @@ class Window:
     def until(self, now: float) -> float | None:
         """When the window that `now` lies in ends (Unix seconds), or None outside of it."""
         local = datetime.fromtimestamp(now, self.zone)
+        left = self._left(local)
+        if left is None:
+            return None
+        wall = local.replace(second=0, microsecond=0, tzinfo=None) + timedelta(minutes=left)
+        # a wall time comes twice when the clock is set back; when it is set forward over it, it comes never
+        ends = [wall.replace(tzinfo=self.zone, fold=fold).timestamp() for fold in (0, 1)]
+        real = [at for at in ends if at > now and datetime.fromtimestamp(at, self.zone).replace(tzinfo=None) == wall]
+        end = min(real, default=max(ends[0], now + 1))
+        while end - 60 > now and self._left(datetime.fromtimestamp(end - 60, self.zone)) is None:
+            end -= 60
+        return end
+
+    def _left(self, local: datetime) -> int | None:
+        """Minutes of wall time from the minute of `local` to the window's end; None outside of it."""
         minute = local.weekday() * 1440 + local.hour * 60 + local.minute
         length = (self.end - self.start) % WEEK_MINUTES or WEEK_MINUTES
         inside = (minute - self.start) % WEEK_MINUTES
-        if inside >= length:
-            return None
-        wall = local.replace(second=0, microsecond=0, tzinfo=None) + timedelta(minutes=length - inside)
-        return max(wall.replace(tzinfo=self.zone).astimezone(UTC).timestamp(), now + 1)
+        return length - inside if inside < length else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,20 @@ class ActionSpec:
     def line(self, alert: Alert, allowed: Allowed) -> str:
         """The rendered command line that people see and an ``autoheal_action`` annotation may name."""
         return " ".join(render(list(self.words), alert, allowed))
+
+
+class ActionKind(Protocol):
+    """What the policy needs of a kind of action; the registry in `autoheal.actions` fulfils it."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """JSON Schema (draft 2020-12) of the options."""
+
+    def check(self, options: Any) -> ActionSpec:
+        """The action for options as written in the policy file.
+
+        Invalid where they cannot be used; its `field` is the place inside of them, such as ``restart`` or ``argv[0]``.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +163,31 @@ def _escape(value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """One target of the built-in prober, and the alert that it raises. `kind` is http | tcp; times are seconds.
+
+    `down_after` bad answers in a row raise the alert, `up_after` good ones resolve it.
+    """
+
+    name: str
+    kind: str
+    target: str
+    alertname: str = "ServiceDown"
+    every: float = 5.0
+    timeout: float = 2.0
+    down_after: int = 3
+    up_after: int = 2
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     rules: tuple[Rule, ...] = ()
     limits: Limits = field(default_factory=Limits)
     digest: str = ""
     source: str = ""
+    probes: tuple[Probe, ...] = ()
     _by_name: dict[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
     _general: tuple[Rule, ...] = field(init=False, repr=False, compare=False, default=())
 

@@ -14,8 +14,11 @@ DEFAULT_ALLOW = r"[A-Za-z0-9_.:/@-]{1,253}"
 
 Allowed = Callable[[str], bool]
 
-_PLACEHOLDER = re.compile(r"\{(labels\.[a-zA-Z_][a-zA-Z0-9_]*|annotations\.[a-zA-Z_][a-zA-Z0-9_.-]*|alertname|fingerprint)\}")
-_BRACE = re.compile(r"\{[^{}]*\}")
+_PLACEHOLDER = re.compile(
+    r"\{(labels\.[a-zA-Z_][a-zA-Z0-9_]*|annotations\.[a-zA-Z_][a-zA-Z0-9_.-]*|alertname|fingerprint)\}"
+)
+_ATTEMPT = re.compile(r"(?<!\$)\{\s*(?:[a-zA-Z_][a-zA-Z0-9_.-]*\s*\}|(?:labels?|annotations?)\s*[.\[])")
+"""What was meant as a placeholder. Other braces, as in PromQL, JSON, awk or ${HOME}, stand for themselves."""
 
 
 @lru_cache(maxsize=256)
@@ -26,11 +29,13 @@ def default_allowed(pattern: str = DEFAULT_ALLOW) -> Allowed:
 
 
 def placeholders(text: str) -> list[str]:
-    """The placeholders in `text`, such as ``["labels.service"]``; Invalid on braces that are none."""
-    for match in _BRACE.finditer(text):
-        if not _PLACEHOLDER.fullmatch(match.group()):
+    """The placeholders in `text`, such as ``["labels.service"]``; Invalid on what looks like one and is none."""
+    for match in _ATTEMPT.finditer(text):
+        if not _PLACEHOLDER.match(text, match.start()):
+            shown = text[match.start() :].partition("}")
             raise Invalid(
-                f"{match.group()!r} is no placeholder; there are {{labels.NAME}}, {{annotations.NAME}}, {{alertname}}, {{fingerprint}}"
+                f"{''.join(shown[:2])[:60]!r} is no placeholder; "
+                "there are {labels.NAME}, {annotations.NAME}, {alertname}, {fingerprint}"
             )
     return [match.group(1) for match in _PLACEHOLDER.finditer(text)]
 

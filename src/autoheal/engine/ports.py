@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+from autoheal.core.alert import Alert
 
 T = TypeVar("T")
 
@@ -212,6 +214,13 @@ class Alertmanagers(Protocol):
 
     async def post_alerts(self, url: str, alerts: Sequence[OutgoingAlert]) -> None:
         """Send to the one at `url`; every member of a cluster must be sent to."""
+
+
+class Intake(Protocol):
+    """Where sources of our own, such as the prober, hand in what they raise."""
+
+    async def alerts(self, alerts: Sequence[Alert], source: str) -> None:
+        """On record when it returns; StoreUnavailable: nothing was taken, hand them in again."""
 
 
 class StoreUnavailable(Exception):

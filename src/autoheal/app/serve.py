@@ -1,0 +1,358 @@
+"""`autoheal serve`: the remediator, put together and run. Straight and boring on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+import structlog
+import uvicorn
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from autoheal import __version__, actions
+from autoheal.app import logs
+from autoheal.clients.alertmanager import AlertmanagerCluster
+from autoheal.clients.docker import DEFAULT_HOST
+from autoheal.clients.probe import Prober as ProbeClient
+from autoheal.clients.prometheus import PrometheusClient
+from autoheal.config.environment import environment
+from autoheal.config.policy_file import PolicyErrors, load_policy
+from autoheal.config.secrets import Secret
+from autoheal.config.settings import Settings
+from autoheal.core.alert import Alert
+from autoheal.core.errors import Invalid, Permanent
+from autoheal.core.fold import fold
+from autoheal.core.moves.intake import AlertsArrived
+from autoheal.core.moves.service import PolicyLoaded, PolicyRejected
+from autoheal.core.policy import Policy
+from autoheal.core.state import State
+from autoheal.engine.clock import SystemClock
+from autoheal.engine.engine import Engine, Options
+from autoheal.engine.head import HeadThread, changes
+from autoheal.engine.ports import Fact, RemediationRow, StoreUnavailable, World
+from autoheal.remediator.alert import Door, receive_alerts
+from autoheal.remediator.api import build
+from autoheal.remediator.clicks import Clicks
+from autoheal.remediator.metrics import Metrics
+from autoheal.remediator.service import Remediator
+from autoheal.sources.prober import ProbeSource
+from autoheal.store.copy import AuditCopy
+from autoheal.store.query import Reader
+from autoheal.store.restore import restore
+from autoheal.store.sqlite import SqliteLedger
+from autoheal.web.access import Access
+from autoheal.web.tail import Tail
+
+log = structlog.get_logger("serve")
+
+WITNESS_EVERY = 3600.0
+"""Seconds between two lines in the process log that name the head's hash: a witness outside of the ledger."""
+CONNECTIONS = 4096
+
+
+class Service:
+    """Everything of one process, wired; `run` returns when it was told to stop."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.environ = environ
+        self.clock = SystemClock()
+        self.policy = self._load_policy()
+        self.ledger = SqliteLedger(settings.data_dir)
+        self.imported = self._restore()
+        self.reader = Reader(self.ledger.url)
+        self.copy = AuditCopy(settings.audit_path, self.reader, settings.audit_segment_bytes)
+        self.head = HeadThread(self.ledger, self.clock, self.policy, self.copy)
+        self.stop_asked = asyncio.Event()
+
+    def _load_policy(self) -> Policy:
+        settings = self.settings
+        return load_policy(settings.policy_file, self.environ, actions.KINDS, settings.policy_defaults)
+
+    def _restore(self) -> int:
+        """A copy of the trail without its database is imported; how many events it had."""
+        restored = restore(self.settings.audit_path, self.ledger, _state_of)
+        if restored is None:
+            return 0
+        count = restored.head.id - restored.first + 1
+        log.warning("trail_imported", events=count, note="the database was missing; autoheal starts in dry run")
+        return count
+
+    # ---- parts -----------------------------------------------------------------------------------------------
+
+    def _wire(self) -> Remediator:
+        settings, head, clock = self.settings, self.head, self.clock
+        self.alertmanagers = AlertmanagerCluster(settings.alertmanager_urls) if settings.alertmanager_urls else None
+        self.prometheus = PrometheusClient(settings.prometheus_url) if settings.prometheus_url else None
+        self.probes = ProbeClient(self.prometheus)
+        docker_host = self.environ.get("DOCKER_HOST") or DEFAULT_HOST
+        hands = actions.build(clock, self.environ, docker_host, settings.alertmanager_urls)
+        options = Options(
+            version=__version__,
+            enabled=settings.enabled,
+            dry_run=settings.dry_run,
+            public_url=settings.public_url,
+            stale_after=settings.stale_after,
+            heartbeat=settings.heartbeat,
+            drain=settings.drain,
+            instance=f"{socket.gethostname()}:{os.getpid()}",
+            imported=self.imported,
+        )
+        self.engine = Engine(head, World(hands, self.probes, self.alertmanagers), clock, options)
+        self.prober = ProbeSource(self.probes, _Intake(head), clock)
+        self.tail = Tail(self.reader.lines_after)
+        metrics = Metrics(head, __version__)
+        metrics.expect(self.policy)
+        head.listeners += [metrics.listen, self.tail.listen]
+        access = Access(
+            webhook_token=_text(settings.webhook_token),
+            admin_token=_text(settings.admin_token),
+            loopback=settings.loopback,
+            insecure=settings.allow_insecure,
+            public_url=settings.public_url,
+        )
+        return Remediator(
+            head=head,
+            engine=self.engine,
+            reader=self.reader,
+            tail=self.tail,
+            metrics=metrics,
+            access=access,
+            clicks=Clicks(clock.now),
+            alertmanagers=self.alertmanagers,
+            reload=self.reload,
+            env=f"enabled={settings.enabled} dry_run={settings.dry_run}".lower(),
+            version=__version__,
+            public_url=settings.public_url,
+        )
+
+    async def reload(self, actor: str) -> dict[str, Any]:
+        """Build the new policy whole; take it, or keep the old and say every mistake."""
+        try:
+            policy = await asyncio.to_thread(self._load_policy)
+        except PolicyErrors as error:
+            lines = tuple(str(mistake) for mistake in error.mistakes)
+            await self.head.play(PolicyRejected(lines, actor))
+            log.error("policy_rejected", mistakes=len(lines), first=lines[0] if lines else "")
+            raise Invalid("the policy was refused, the old one stays:\n" + "\n".join(lines), "policy") from error
+        answer: dict[str, Any] = await self.head.play(PolicyLoaded(policy, actor))
+        self.prober.configure(policy.probes)
+        log.info("policy_loaded", rules=answer["rules"], changed=answer["changed"])
+        return answer
+
+    # ---- life ------------------------------------------------------------------------------------------------
+
+    async def run(self, listening: socket.socket) -> None:
+        self.remediator = self._wire()
+        app = build(self.remediator)
+        door: Door = app.state.door
+        await asyncio.to_thread(self.copy.catch_up)
+        await self.engine.start()
+        self.tail.start(self.head.state.last_id)
+        self._resume_probes()
+        server = _Server(_server_config(_alert_first(app, self.remediator, door)))
+        serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
+        chores = [
+            asyncio.create_task(self._witness(), name="witness"),
+            asyncio.create_task(self._chores(door), name="chores"),
+        ]
+        self._signals()
+        self._say_hello()
+        stop = asyncio.create_task(self.stop_asked.wait(), name="stop")
+        await asyncio.wait({stop, serving}, return_when=asyncio.FIRST_COMPLETED)
+        await self._shut_down(server, serving, chores)
+
+    async def _shut_down(
+        self, server: uvicorn.Server, serving: asyncio.Task[None], chores: Sequence[asyncio.Task[None]]
+    ) -> None:
+        """Ready red, streams closed, what runs drained, then the end; each part bounded."""
+        log.info("stopping", drain_seconds=self.settings.drain)
+        self.remediator.stopping = True
+        self.tail.close()
+        for task in chores:
+            task.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+        await self.prober.stop()
+        await self.engine.stop()
+        server.should_exit = True
+        done, _ = await asyncio.wait({serving}, timeout=5)
+        if not done:
+            server.force_exit = True
+            await asyncio.wait({serving}, timeout=2)
+        for client in (self.alertmanagers, self.probes, self.prometheus):
+            if client is not None:
+                await client.aclose()
+        log.info("stopped", last_id=self.head.state.last_id, hash=self.head.hash)
+
+    def close(self) -> None:
+        self.copy.close()
+        self.reader.close()
+        self.ledger.close()
+
+    def _signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop_asked.set)
+        if hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, self._reload_by_signal)
+
+    def _reload_by_signal(self) -> None:
+        task = asyncio.create_task(self.reload("SIGHUP"), name="reload")
+        self._reloading = task
+
+        def ended(finished: asyncio.Task[dict[str, Any]]) -> None:
+            if not finished.cancelled() and isinstance(finished.exception(), StoreUnavailable):
+                log.error("policy_not_loaded", error=str(finished.exception()))
+
+        task.add_done_callback(ended)
+
+    def _resume_probes(self) -> None:
+        with self.head.reading() as (state, policy):
+            firing = {r.fingerprint: r.starts_at for r in state.remediations.values() if r.origin == "prober"}
+            firing |= {d.fingerprint: d.starts_at for d in state.deferred.values() if d.origin == "prober"}
+            probes = policy.probes
+        self.prober.resume(firing)
+        self.prober.configure(probes)
+
+    def _say_hello(self) -> None:
+        settings, mode = self.settings, self.head.state.mode
+        said = "live" if mode.acts else "off" if mode.off else "dry run"
+        log.info("listening", url=f"http://{settings.host}:{settings.port}", mode=said, rules=len(self.policy.rules))
+        if self.remediator.access.open:
+            log.warning("open", note="protected routes ask for nothing: no AUTOHEAL_ADMIN_TOKEN is configured")
+
+    async def _witness(self) -> None:
+        while True:
+            await asyncio.sleep(WITNESS_EVERY)
+            log.info("witness", last_id=self.head.state.last_id, hash=self.head.hash)
+
+    async def _chores(self, door: Door) -> None:
+        """Every few seconds: refusals that were added up, a copy that fell behind."""
+        while True:
+            await asyncio.sleep(5)
+            await door.flush()
+            if self.copy.behind:
+                await asyncio.to_thread(self.copy.catch_up)
+
+
+class _Intake:
+    """Where our own sources hand in what they raise."""
+
+    def __init__(self, head: HeadThread) -> None:
+        self._head = head
+
+    async def alerts(self, alerts: Sequence[Alert], source: str) -> None:
+        await self._head.play(AlertsArrived(list(alerts), source=source, origin=source), weight=len(alerts))
+
+
+def _state_of(lines: Iterator[str]) -> tuple[Sequence[Fact], Sequence[RemediationRow]]:
+    """The facts and remediations that a restored trail comes to."""
+    state = State()
+    rows: dict[str, RemediationRow] = {}
+    for line in lines:
+        fold(state, orjson.loads(line))
+        if len(state.ended) > 1000:
+            rows.update({row.id: row for row in changes(state)[1]})
+    touched = list(state.snapshot())
+    facts, last = changes(state)
+    rows.update({row.id: row for row in last})
+    known = {(fact.space, fact.key) for fact in facts}
+    facts += [
+        Fact(space, key, orjson.dumps(data).decode(), data.get("until") if isinstance(data, dict) else None)
+        for space, key, data in touched
+        if (space, key) not in known
+    ]
+    return facts, list(rows.values())
+
+
+def _text(secret: Secret | None) -> str | None:
+    return secret.reveal() if secret is not None else None
+
+
+def _alert_first(app: ASGIApp, service: Remediator, door: Door) -> ASGIApp:
+    """The one busy route is asked before the framework's router."""
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/alert" and scope["method"] == "POST":
+            response = await receive_alerts(Request(scope, receive), service, door)
+            await response(scope, receive, send)
+            return
+        await app(scope, receive, send)
+
+    return dispatch
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which leaves the signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _server_config(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        ws="none",
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=3,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket; Permanent with what to do where the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise Permanent(f"cannot listen on {host}:{port}: {error.strerror}; choose another AUTOHEAL_PORT") from error
+    listening.listen(2048)
+    listening.setblocking(False)
+    return listening
+
+
+def main(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; 0 after an orderly end. Raises Permanent for what the person must change."""
+    logs.configure(settings.log_level, settings.log_format)
+    _refuse_what_cannot_be(settings)
+
+    async def life() -> None:
+        listening = listen(settings.host, settings.port)
+        service = Service(settings, environment())
+        try:
+            await service.run(listening)
+        finally:
+            service.close()
+
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(life())
+    else:
+        uvloop.run(life())
+    return 0
+
+
+def _refuse_what_cannot_be(settings: Settings) -> None:
+    if settings.database_url is not None:
+        raise Permanent("DATABASE_URL: this version keeps its ledger in SQLite in AUTOHEAL_DATA_DIR; unset it")
+    if settings.oidc_enabled:
+        raise Permanent("AUTOHEAL_OIDC_ENABLED: this version knows static tokens only; set AUTOHEAL_ADMIN_TOKEN")
+    missing = settings.exposed()
+    if missing:
+        raise Permanent("\n".join(missing))

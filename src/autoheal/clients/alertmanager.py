@@ -1,0 +1,214 @@
+"""Alertmanager's API v2, over all configured members of one cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from autoheal.clients.exchange import Place, Reply, client, exchange, place
+from autoheal.clients.rfc3339 import to_seconds, to_text
+from autoheal.core.errors import AutohealError, NotFound, Permanent, Temporary, Unknown
+from autoheal.engine.ports import OutgoingAlert, Seen, Silence
+
+Before = Callable[[], object]
+
+
+class AlertmanagerCluster:
+    """The members are asked in order; reading takes the first answer, `timeout` seconds each.
+
+    A URL may carry user and password; they are sent as basic authorization and shown nowhere.
+    """
+
+    def __init__(self, urls: Sequence[str], timeout: float = 5.0) -> None:
+        self._places = {found.url: found for found in map(place, urls)}
+        if not self._places:
+            raise Permanent("no Alertmanager is configured")
+        self._timeout = timeout
+        self._web = client(keep=False)
+
+    @property
+    def urls(self) -> Sequence[str]:
+        """The members' base URLs, without secrets."""
+        return list(self._places)
+
+    async def aclose(self) -> None:
+        await self._web.aclose()
+
+    # ---- reading ---------------------------------------------------------------------------------------------
+
+    async def alerts(self, matchers: Sequence[str] = ()) -> list[Seen]:
+        """Alerts firing now, silenced and inhibited ones included. Permanent: a matcher is not understood."""
+        everything = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true")
+        found = await self._read("/api/v2/alerts", [*everything.items(), *(("filter", m) for m in matchers)])
+        hidden = any(alert["status"]["silencedBy"] for alert in found)
+        ends = {silence.id: silence.ends_at for silence in await self.silences()} if hidden else {}
+        return [_seen(alert, ends) for alert in found]
+
+    async def silences(self) -> list[Silence]:
+        """All that Alertmanager still remembers, expired ones included."""
+        return [_silence(item) for item in await self._read("/api/v2/silences", [])]
+
+    async def _read(self, path: str, params: list[tuple[str, str]]) -> Any:
+        answer = await self._first("GET", path, params=params)
+        try:
+            return answer.json()
+        except (KeyError, TypeError) as error:
+            raise Temporary(f"answered with something unexpected: {error!r}") from error
+
+    # ---- silences --------------------------------------------------------------------------------------------
+
+    async def create_silence(
+        self,
+        labels: Mapping[str, str],
+        starts_at: float,
+        ends_at: float,
+        created_by: str,
+        comment: str,
+        before: Before | None = None,
+    ) -> str:
+        """Exact-match silence on the first member that answers (the cluster spreads it); its id.
+
+        When an answer was lost the silence is looked for before the next member is asked, so that none is made
+        twice where that can be seen; where it cannot, Unknown. `before`: see `exchange`.
+        """
+        body = {
+            "matchers": [
+                {"name": name, "value": value, "isRegex": False, "isEqual": True} for name, value in labels.items()
+            ],
+            "startsAt": to_text(starts_at),
+            "endsAt": to_text(ends_at),
+            "createdBy": created_by,
+            "comment": comment,
+        }
+        try:
+            answer = await self._first("POST", "/api/v2/silences", before=before, json=body)
+        except Unknown:
+            found = await self._made(body, ends_at)
+            if found is None:
+                raise
+            return found
+        return str(answer.json()["silenceID"])
+
+    async def _made(self, body: Mapping[str, Any], ends_at: float) -> str | None:
+        """The id of the silence that a lost answer would have named, if one can be seen."""
+        wanted = {(m["name"], m["value"]) for m in body["matchers"]}
+        try:
+            silences = await self.silences()
+        except AutohealError:
+            return None
+        for silence in silences:
+            same = {(m["name"], m["value"]) for m in silence.matchers} == wanted
+            ours = (silence.created_by, silence.comment) == (body["createdBy"], body["comment"])
+            if same and ours and silence.state != "expired" and abs(silence.ends_at - ends_at) < 0.01:
+                return silence.id
+        return None
+
+    async def expire_silence(self, silence_id: str) -> None:
+        """End a silence; one that has ended or that nobody knows is fine. Doing it twice changes nothing."""
+        try:
+            await self._first("DELETE", f"/api/v2/silence/{quote(silence_id, safe='')}")
+        except NotFound:
+            return
+        except Unknown as error:
+            raise Temporary(str(error)) from error
+
+    # ---- alerts ----------------------------------------------------------------------------------------------
+
+    async def post_alerts(self, url: str, alerts: Sequence[OutgoingAlert]) -> None:
+        """Send to the member at `url` (one of `urls`). Sending again is harmless, so a lost answer is Temporary."""
+        member = self._places.get(url.rstrip("/"))
+        if member is None:
+            raise Permanent(f"{url} is none of the configured Alertmanagers")
+        body = [_posted(alert) for alert in alerts]
+        try:
+            await self._ask(member, "POST", "/api/v2/alerts", json=body)
+        except Unknown as error:
+            raise Temporary(str(error)) from error
+
+    # ---- asking ----------------------------------------------------------------------------------------------
+
+    async def _first(self, method: str, path: str, before: Before | None = None, **request: Any) -> Reply:
+        """The first answer; what one member refuses another would, so only those out of reach are passed over."""
+        once = _once(before)
+        errors: list[str] = []
+        for member in self._places.values():
+            try:
+                return await self._ask(member, method, path, before=once, **request)
+            except Unknown as error:
+                if method == "POST":
+                    raise
+                errors.append(str(error))
+            except Temporary as error:
+                errors.append(str(error))
+        raise Temporary("; ".join(errors))
+
+    async def _ask(self, member: Place, method: str, path: str, **request: Any) -> Reply:
+        try:
+            answer = await exchange(
+                self._web, method, member.url + path, timeout=self._timeout, auth=member.auth, **request
+            )
+        except AutohealError as error:
+            raise type(error)(f"Alertmanager {member.url}: {error}") from error
+        if not answer.ok:
+            raise _refusal(member.url, answer)
+        return answer
+
+
+def _once(before: Before | None) -> Before | None:
+    """`before`, called for the first member that is sent to and for no other."""
+    if before is None:
+        return None
+    pending = [before]
+    return lambda: pending.pop()() if pending else None
+
+
+def _refusal(url: str, answer: Reply) -> AutohealError:
+    """What an error status means. 0.25 answers 500 "silence not found" where later versions answer 404."""
+    message = _message(answer)
+    text = f"Alertmanager {url} answered {answer.status}: {message}"
+    if answer.status == 404 or "silence not found" in message or "must be of type uuid" in message:
+        return NotFound(text)
+    return Temporary(text) if answer.status >= 500 or answer.status in (408, 429) else Permanent(text)
+
+
+def _message(answer: Reply) -> str:
+    try:
+        data = answer.json()
+    except Temporary:
+        return answer.text[:300]
+    return str(data.get("message", data) if isinstance(data, dict) else data)[:300]
+
+
+def _seen(alert: Mapping[str, Any], ends: Mapping[str, float]) -> Seen:
+    by = tuple(alert["status"]["silencedBy"])
+    return Seen(
+        alert["fingerprint"],
+        alert["labels"],
+        to_seconds(alert["startsAt"]),
+        by,
+        tuple(alert["status"]["inhibitedBy"]),
+        max((ends[silence] for silence in by if silence in ends), default=None),
+    )
+
+
+def _silence(item: Mapping[str, Any]) -> Silence:
+    return Silence(
+        item["id"],
+        tuple(item["matchers"]),
+        to_seconds(item["startsAt"]),
+        to_seconds(item["endsAt"]),
+        item["createdBy"],
+        item["comment"],
+        item["status"]["state"],
+    )
+
+
+def _posted(alert: OutgoingAlert) -> dict[str, Any]:
+    return {
+        "labels": dict(alert.labels),
+        "annotations": dict(alert.annotations),
+        "startsAt": to_text(alert.starts_at),
+        "endsAt": to_text(alert.ends_at),
+        "generatorURL": alert.generator_url,
+    }

@@ -1,0 +1,50 @@
+"""Mistakes in what people write: each with its place, all told at once, with "did you mean"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from autoheal.core.errors import Permanent
+
+MOST = 200
+"""Mistakes that are told; a file with more is not what it was meant to be."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mistake:
+    """One mistake; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class PolicyErrors(Permanent):
+    """The policy file cannot be used. `mistakes` holds every one, in the order of the file."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+class SettingsErrors(Permanent):
+    """The environment cannot be used. `mistakes` holds every one as a sentence that names its variable."""
+
+    def __init__(self, mistakes: Iterable[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(self.mistakes))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``(did you mean "cooldown"?)`` with a space in front, or the known words where none is near."""
+    known = sorted(known)
+    near = get_close_matches(word.lower(), [name.lower() for name in known], n=1, cutoff=0.6)
+    if near:
+        return f' (did you mean "{next(name for name in known if name.lower() == near[0])}"?)'
+    return f" (there are: {', '.join(known)})" if 0 < len(known) <= 12 else ""

@@ -1,0 +1,160 @@
+"""JSON Schema (draft 2020-12) of the policy file, for editors; `policy_file` checks more than it can say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autoheal.config.policy_file import VERSION
+from autoheal.config.reading import LABEL, NAME
+from autoheal.config.rules import CHECKS, MAX_STEPS, SEVERITIES
+from autoheal.core.policy import ActionKind
+
+Schema = dict[str, Any]
+
+_VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
+"""Whatever comes out of a variable is checked when the file is read."""
+_DURATION_TEXT = (
+    r"^(?=.)([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$|^[0-9]+(\.[0-9]*)?$|^\.[0-9]+$"
+)
+
+
+def policy_schema(kinds: Mapping[str, ActionKind]) -> Schema:
+    """The schema, with the options of every kind of action as the kinds themselves describe them."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Autoheal policy",
+        "description": "Which alert is healed how. See `autoheal policy check`.",
+        **_table(
+            {
+                "version": {"const": VERSION},
+                "defaults": _table({"cooldown": _duration("At least 30s."), "timeout": _duration("Of one step.")}),
+                "limits": _limits(),
+                "rules": {"type": "array", "items": {"$ref": "#/$defs/rule"}},
+                "probes": {"type": "array", "items": {"$ref": "#/$defs/probe"}},
+            },
+            "version",
+            "rules",
+        ),
+        "$defs": {"rule": _rule(), "step": _step(), "verify": _verify(), "action": _action(kinds), "probe": _probe()},
+    }
+
+
+def _table(properties: Mapping[str, Schema], *required: str) -> Schema:
+    found: Schema = {"type": "object", "properties": dict(properties), "additionalProperties": False}
+    return {**found, "required": list(required)} if required else found
+
+
+def _duration(description: str) -> Schema:
+    kinds = [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}, _VARIABLE]
+    return {"description": f"{description} Such as 90s, 10m, 4h5m; a plain number counts as seconds.", "anyOf": kinds}
+
+
+def _count(description: str, most: int) -> Schema:
+    number = {"type": "integer", "minimum": 1, "maximum": most}
+    return {"description": description, "anyOf": [number, _VARIABLE]}
+
+
+def _boolean(description: str, default: bool) -> Schema:
+    return {"description": description, "default": default, "anyOf": [{"type": "boolean"}, _VARIABLE]}
+
+
+def _text(description: str, **more: Any) -> Schema:
+    return {"description": description, "type": "string", "minLength": 1, **more}
+
+
+def _name(description: str) -> Schema:
+    return {"description": description, "anyOf": [{"type": "string", "pattern": f"^{NAME.pattern}$"}, _VARIABLE]}
+
+
+def _labels(description: str) -> Schema:
+    label = {"anyOf": [{"type": "string", "pattern": f"^{LABEL.pattern}$"}, _VARIABLE]}
+    return {"description": description, "type": "array", "items": label, "uniqueItems": True}
+
+
+def _limits() -> Schema:
+    radius = _table({"actions": _count("Starts.", 1_000_000), "per": _duration("In this time.")}, "actions", "per")
+    breaker = _table(
+        {"failures": _count("Failures in a row.", 1_000_000), "open_for": _duration("How long it stays open.")},
+        "failures",
+        "open_for",
+    )
+    return _table(
+        {
+            "concurrent": _count("Actions running at once.", 1000),
+            "blast_radius": {"description": "Starts over all rules; beyond, alerts are held.", **radius},
+            "breaker": {"description": "For each rule: pause it after failures in a row.", **breaker},
+        }
+    )
+
+
+def _rule() -> Schema:
+    match = _text('In Alertmanager\'s syntax, such as service=~"crm-.*".')
+    window = _text("A weekly span, such as Sat 00:00-Mon 00:00 Europe/Berlin.")
+    steps = {"type": "array", "items": {"$ref": "#/$defs/step"}, "minItems": 1, "maxItems": MAX_STEPS}
+    budget = {"count": _count("Attempts.", 1000), "per": _duration("In this time."), "by": _labels("Counted by.")}
+    escalate = {"anyOf": [{"enum": list(SEVERITIES)}, _VARIABLE]}
+    return _table(
+        {
+            "name": _name("Unique; the cooldown key and the trail use it."),
+            "match": {"description": "All must hold.", "type": "array", "items": match, "minItems": 1},
+            "opt_in": _boolean('Whether the alert must carry the annotation autoheal: "true".', True),
+            "allow": _text("What a placeholder's value must fit as a whole (RE2)."),
+            "cooldown": _duration("Between two starts for one key; at least 30s."),
+            "cooldown_by": _labels("Labels whose values make the cooldown key; alertname if not given."),
+            "max_attempts": _table(budget, "count", "per"),
+            "approval": _table({"timeout": _duration("How long somebody may take.")}, "timeout"),
+            "never_during": {"type": "array", "items": window},
+            "cancel_on_resolve": _boolean("Whether a resolve ends what has not started.", True),
+            "steps": {"description": "A ladder: the next one where one did not help.", **steps},
+            "on_exhausted": _table({"escalate": escalate}, "escalate"),
+        },
+        "name",
+        "match",
+        "steps",
+    )
+
+
+def _step() -> Schema:
+    return _table(
+        {
+            "action": {"$ref": "#/$defs/action"},
+            "timeout": _duration("Of the action."),
+            "verify": {"$ref": "#/$defs/verify"},
+        },
+        "action",
+    )
+
+
+def _verify() -> Schema:
+    checks: dict[str, Schema] = {
+        "http": _text("A URL that answers 2xx when it is well."),
+        "tcp": _text("host:port that accepts a connection when it is well."),
+        "promql": _text("A query that gives a result when it is well."),
+        "resolved": {"description": "The alert has gone from Alertmanager.", "const": True},
+    }
+    times = {"within": _duration("At least 10s."), "every": _duration("Between two looks; 5s if not given.")}
+    one = [{"required": [check]} for check in CHECKS]
+    return {**_table({**times, **checks}, "within"), "oneOf": one}
+
+
+def _action(kinds: Mapping[str, ActionKind]) -> Schema:
+    properties = {name: dict(kind.schema) for name, kind in sorted(kinds.items())}
+    return {**_table(properties), "minProperties": 1, "maxProperties": 1}
+
+
+def _probe() -> Schema:
+    texts = {"type": "object", "propertyNames": {"pattern": f"^{LABEL.pattern}$"}, "additionalProperties": _text("")}
+    properties: dict[str, Schema] = {
+        "name": _name("Unique."),
+        "http": _text("A URL that answers 2xx when it is well."),
+        "tcp": _text("host:port that accepts a connection when it is well."),
+        "alertname": _text("Of the alert that is raised; ServiceDown if not given."),
+        "every": _duration("Between two looks; 5s if not given."),
+        "timeout": _duration("Of one look, at most `every`; 2s if not given."),
+        "down_after": _count("Bad answers in a row that raise the alert; 3 if not given.", 100),
+        "up_after": _count("Good answers in a row that resolve it; 2 if not given.", 100),
+        "labels": texts,
+        "annotations": texts,
+    }
+    return {**_table(properties, "name"), "oneOf": [{"required": ["http"]}, {"required": ["tcp"]}]}

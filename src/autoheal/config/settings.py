@@ -1,0 +1,172 @@
+"""The environment, read once into frozen settings; every mistake at once, each naming its variable."""
+
+# ruff: noqa: RUF009 - `variable` and `secret` are dataclasses.field with a name and a reader
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+
+from autoheal.config import variables as read
+from autoheal.config.mistakes import SettingsErrors, did_you_mean
+from autoheal.config.rules import Defaults
+from autoheal.config.secrets import SECRET_NAMES, Secret, secret_text
+from autoheal.core.errors import Invalid
+
+T = TypeVar("T")
+
+
+def variable(name: str, parse: Callable[[str], T], default: T) -> T:
+    """A field of the settings that is read from the variable `name`; an empty variable counts as not set."""
+    found: T = field(default=default, metadata={"variable": name, "parse": parse})
+    return found
+
+
+def secret(name: str) -> Secret | None:
+    """A field that is read from the secret `name`, or from the file that ``NAME_FILE`` names."""
+    assert name in SECRET_NAMES
+    return variable(name, Secret, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that the environment says. Times are seconds; URLs have no slash at the end."""
+
+    # mode
+    enabled: bool = variable("AUTOHEAL_ENABLED", read.boolean, False)
+    dry_run: bool = variable("AUTOHEAL_DRY_RUN", read.boolean, True)
+    # what is kept where
+    data_dir: Path = variable("AUTOHEAL_DATA_DIR", Path, Path("./data"))
+    audit_path: Path = variable("AUTOHEAL_AUDIT_PATH", Path, Path())
+    audit_segment_bytes: int = variable("AUTOHEAL_AUDIT_SEGMENT_BYTES", read.whole(4096, 2**40), 64 * 1024 * 1024)
+    database_url: Secret | None = secret("DATABASE_URL")
+    redis_url: Secret | None = secret("REDIS_URL")
+    # policy
+    policy_file: Path | None = variable("AUTOHEAL_POLICY_FILE", Path, None)
+    default_cooldown: float = variable("AUTOHEAL_DEFAULT_COOLDOWN_SEC", read.cooldown, 600.0)
+    cooldown_tcp_down: float = variable("COOLDOWN_TCP_DOWN_SEC", read.cooldown, 600.0)
+    cooldown_uptime_fail: float = variable("COOLDOWN_UPTIME_FAIL_SEC", read.cooldown, 600.0)
+    cooldown_scrape_stale: float = variable("COOLDOWN_SCRAPE_STALE_SEC", read.cooldown, 600.0)
+    stale_after: float = variable("AUTOHEAL_STALE_AFTER", read.duration(60.0), 14700.0)
+    # neighbours
+    alertmanager_urls: tuple[str, ...] = variable("ALERTMANAGER_URL", read.urls, ())
+    prometheus_url: str | None = variable("PROMETHEUS_URL", read.url, None)
+    docker_host: str | None = variable("DOCKER_HOST", read.text, None)
+    vault_addr: str | None = variable("VAULT_ADDR", read.url, None)
+    vault_token: Secret | None = secret("VAULT_TOKEN")
+    otel_endpoint: str | None = variable("OTEL_EXPORTER_OTLP_ENDPOINT", read.url, None)
+    # our own server
+    public_url: str = variable("AUTOHEAL_PUBLIC_URL", read.url, "http://localhost:9009")
+    host: str = variable("AUTOHEAL_HOST", read.host, "127.0.0.1")
+    port: int = variable("AUTOHEAL_PORT", read.port, 9009)
+    webhook_token: Secret | None = secret("AUTOHEAL_WEBHOOK_TOKEN")
+    admin_token: Secret | None = secret("AUTOHEAL_ADMIN_TOKEN")
+    allow_insecure: bool = variable("AUTOHEAL_ALLOW_INSECURE", read.boolean, False)
+    secret_key: Secret | None = secret("SECRET_KEY")
+    oidc_enabled: bool = variable("AUTOHEAL_OIDC_ENABLED", read.boolean, False)
+    oidc_issuer: str | None = variable("OIDC_ISSUER", read.url_as_given, None)
+    oidc_audience: str | None = variable("OIDC_AUDIENCE", read.text, None)
+    oidc_client_id: str | None = variable("OIDC_CLIENT_ID", read.text, None)
+    oidc_client_secret: Secret | None = secret("OIDC_CLIENT_SECRET")
+    oidc_roles_claim: str = variable("OIDC_ROLES_CLAIM", read.text, "roles")
+    cors_enabled: bool = variable("AUTOHEAL_CORS_ENABLED", read.boolean, False)
+    cors_origins: tuple[str, ...] = variable("AUTOHEAL_CORS_ORIGINS", read.origins, ())
+    rate_limit_enabled: bool = variable("AUTOHEAL_RATE_LIMIT_ENABLED", read.boolean, False)
+    rate_limit_requests: int = variable("AUTOHEAL_RATE_LIMIT_REQUESTS", read.whole(1, 1_000_000), 100)
+    rate_limit_window: float = variable("AUTOHEAL_RATE_LIMIT_WINDOW", read.seconds(1.0, 86400.0), 60.0)
+    # Slack and the threader
+    slack_webhook_url: Secret | None = secret("SLACK_WEBHOOK_URL")
+    slack_bot_token: Secret | None = secret("SLACK_BOT_TOKEN")
+    slack_signing_secret: Secret | None = secret("SLACK_SIGNING_SECRET")
+    slack_api_url: str = variable("SLACK_API_URL", read.url_as_given, "https://slack.com/api/")
+    threader_port: int = variable("THREADER_PORT", read.port, 9009)
+    # running
+    log_level: str = variable("LOG_LEVEL", read.log_level, "INFO")
+    log_format: str = variable("LOG_FORMAT", read.choice("auto", "json", "console"), "auto")
+    heartbeat: float = variable("AUTOHEAL_HEARTBEAT_SEC", read.seconds(0.1, 86400.0), 60.0)
+    drain: float = variable("AUTOHEAL_DRAIN_SEC", read.seconds(0.0, 3600.0), 25.0)
+
+    NAMES: ClassVar[tuple[str, ...]] = ()
+    """Every variable that is read, secrets' ``NAME_FILE`` left out."""
+
+    def __post_init__(self) -> None:
+        if self.audit_path == Path():
+            object.__setattr__(self, "audit_path", self.data_dir / "audit.jsonl")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """The settings that `environ` describes; raises SettingsErrors with every mistake."""
+        linked = read.service_links(environ)
+        mistakes = [read.LINKS.format(names=", ".join(linked))] if linked else []
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            try:
+                values.update(_value(item, environ, linked))
+            except Invalid as error:
+                mistakes.append(str(error))
+        mistakes += _unknown(environ, linked, cls.NAMES)
+        settings = cls(**values)
+        mistakes += settings.contradictions()
+        if mistakes:
+            raise SettingsErrors(mistakes)
+        return settings
+
+    def contradictions(self) -> list[str]:
+        """Values that do not go together."""
+        found = []
+        if self.oidc_enabled:
+            needed = {"OIDC_ISSUER": self.oidc_issuer, "OIDC_AUDIENCE": self.oidc_audience}
+            missing = [name for name, value in needed.items() if value is None]
+            found += [f"{name}: needed because AUTOHEAL_OIDC_ENABLED is true" for name in missing]
+        if self.cors_enabled and not self.cors_origins:
+            found.append("AUTOHEAL_CORS_ORIGINS: needed because AUTOHEAL_CORS_ENABLED is true")
+        return found
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return read.is_loopback(self.host)
+
+    def exposed(self) -> list[str]:
+        """What is missing before the server may listen off loopback; empty where it may."""
+        if self.loopback or self.allow_insecure:
+            return []
+        found = []
+        if not self.oidc_enabled and self.admin_token is None:
+            found.append("AUTOHEAL_ADMIN_TOKEN or AUTOHEAL_OIDC_ENABLED: needed to listen off loopback")
+        if self.webhook_token is None:
+            found.append("AUTOHEAL_WEBHOOK_TOKEN: needed to listen off loopback")
+        return found
+
+    @property
+    def policy_defaults(self) -> Defaults:
+        """What the environment gives to policies that say nothing themselves."""
+        return Defaults(cooldown=self.default_cooldown)
+
+
+Settings.NAMES = tuple(item.metadata["variable"] for item in fields(Settings))
+
+
+def _value(item: Field[Any], environ: Mapping[str, str], linked: list[str]) -> dict[str, Any]:
+    """The field's value where its variable is set; Invalid names the variable and never shows a secret."""
+    name = item.metadata["variable"]
+    if name in linked:
+        return {}
+    text = secret_text(name, environ) if name in SECRET_NAMES else environ.get(name, "").strip()
+    if not text:
+        return {}
+    try:
+        return {item.name: item.metadata["parse"](text)}
+    except Invalid as error:
+        raise Invalid(error.detail, name) from None
+
+
+def _unknown(environ: Mapping[str, str], linked: list[str], names: tuple[str, ...]) -> list[str]:
+    known = {*names, *(f"{name}_FILE" for name in SECRET_NAMES)}
+    return [
+        f"{name}: unknown variable{did_you_mean(name, (one for one in known if one.startswith('AUTOHEAL_')))}"
+        for name in sorted(environ)
+        if name.startswith("AUTOHEAL_") and name not in known and name not in linked
+    ]

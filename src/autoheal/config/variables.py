@@ -1,0 +1,158 @@
+"""How the text of one variable is read: each function gives the value or raises Invalid."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from autoheal.core.duration import format_duration, parse_seconds
+from autoheal.core.errors import Invalid
+from autoheal.core.policy import MIN_COOLDOWN
+
+_TRUE = ("true", "1", "yes", "on")
+_FALSE = ("false", "0", "no", "off")
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?\.?")
+
+LINKS = (
+    "{names}: set by Kubernetes for a Service of this name, not by you; set enableServiceLinks: false in the pod's spec"
+)
+_LINK_NAME = re.compile(
+    r"AUTOHEAL(?:_[A-Z0-9_]+)?_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_LINK_VALUE = re.compile(r"(?:tcp|udp|sctp)://")
+
+
+def service_links(environ: Mapping[str, str]) -> list[str]:
+    """Names of the variables that come from Kubernetes' service links, sorted."""
+    return sorted(
+        name
+        for name, value in environ.items()
+        if (name.startswith("AUTOHEAL_") and _LINK_NAME.fullmatch(name))
+        or (re.fullmatch(r"(?:AUTOHEAL(?:_[A-Z0-9_]+)?|THREADER)_PORT", name) and _LINK_VALUE.match(value))
+    )
+
+
+def text(given: str) -> str:
+    return given
+
+
+def boolean(given: str) -> bool:
+    word = given.lower()
+    if word in _TRUE or word in _FALSE:
+        return word in _TRUE
+    raise Invalid(f"expected true or false, got {given!r}")
+
+
+def choice(*choices: str) -> Callable[[str], str]:
+    def parse(given: str) -> str:
+        if given.lower() in choices:
+            return given.lower()
+        raise Invalid(f"expected one of {', '.join(choices)}, got {given!r}")
+
+    return parse
+
+
+def log_level(given: str) -> str:
+    word = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(given.upper(), given.upper())
+    if word in _LEVELS:
+        return word
+    raise Invalid(f"expected one of {', '.join(_LEVELS)}, got {given!r}")
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(given: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", given):
+            raise Invalid(f"expected a whole number, got {given!r}")
+        if not low <= int(given) <= high:
+            raise Invalid(f"{given} is not between {low} and {high}")
+        return int(given)
+
+    return parse
+
+
+def port(given: str) -> int:
+    return whole(1, 65535)(given)
+
+
+def seconds(low: float, high: float) -> Callable[[str], float]:
+    """A plain number of seconds; the variable's name says so."""
+
+    def parse(given: str) -> float:
+        if not _NUMBER.fullmatch(given):
+            raise Invalid(f"expected a number of seconds, such as 600, got {given!r}")
+        if not low <= float(given) <= high:
+            raise Invalid(f"{given} is not between {low:g} and {high:g} seconds")
+        return float(given)
+
+    return parse
+
+
+def cooldown(given: str) -> float:
+    return seconds(MIN_COOLDOWN, 366 * 86400.0)(given)
+
+
+def duration(low: float) -> Callable[[str], float]:
+    def parse(given: str) -> float:
+        found = parse_seconds(given)
+        if found < low:
+            raise Invalid(f"{given} is less than {format_duration(low)}")
+        return found
+
+    return parse
+
+
+def host(given: str) -> str:
+    """An address or name to listen on, without port."""
+    try:
+        ipaddress.ip_address(given)
+    except ValueError:
+        if not _HOST.fullmatch(given) or re.fullmatch(r"[0-9.]+", given):
+            raise Invalid(f"expected an address such as 0.0.0.0 or a name, got {given!r}") from None
+    return given
+
+
+def is_loopback(given: str) -> bool:
+    try:
+        return ipaddress.ip_address(given).is_loopback
+    except ValueError:
+        return given.lower().rstrip(".") == "localhost"
+
+
+def url_as_given(given: str) -> str:
+    try:
+        parts = urlsplit(given)
+        port = parts.port
+    except ValueError:
+        raise Invalid("expected an http:// or https:// URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or re.search(r"[\s\x00-\x20]", given):
+        raise Invalid("expected an http:// or https:// URL")
+    if parts.username is not None or parts.password is not None:
+        raise Invalid("a URL with a name or password in it would show in logs and in the trail")
+    if parts.query or parts.fragment:
+        raise Invalid("a URL without ? and # is needed")
+    return given
+
+
+def url(given: str) -> str:
+    return url_as_given(given).rstrip("/")
+
+
+def urls(given: str) -> tuple[str, ...]:
+    """URLs with commas between them, each once."""
+    parts = [part.strip() for part in given.split(",")]
+    if not all(parts):
+        raise Invalid("there is an empty place between commas")
+    return tuple(dict.fromkeys(url(part) for part in parts))
+
+
+def origins(given: str) -> tuple[str, ...]:
+    """Origins with commas between them: scheme, host, port, and no path."""
+    found = urls(given)
+    for one in found:
+        if urlsplit(one).path:
+            raise Invalid(f"{one} is no origin: it has a path")
+    return found

@@ -1,0 +1,1 @@
+"""The moves: everything that can change the state, one small class each."""

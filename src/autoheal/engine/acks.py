@@ -1,0 +1,130 @@
+"""Safety rule 7: while a silence of ours lasts, Alertmanager is asked; the resolve is told, and the silence ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from autoheal.core.alert import RESOLVED, Alert
+from autoheal.core.errors import AutohealError
+from autoheal.core.moves.intake import AlertsArrived
+from autoheal.core.moves.people import Acked, AckEnded
+from autoheal.core.state import Ack
+from autoheal.engine.head import HeadThread
+from autoheal.engine.ports import Alertmanagers, Clock, Seen, Silence, StoreUnavailable
+
+log = structlog.get_logger("acks")
+
+GONE_FOR = 300.0
+"""Seconds that the last match must have been gone before the silence is ended."""
+EVERY = 15.0
+CREATED_BY = "autoheal"
+"""Our silences' author begins with this, so that one made just before a crash is found again."""
+
+
+class AckWatch:
+    """Makes silences, watches them, ends them."""
+
+    def __init__(self, head: HeadThread, alertmanagers: Alertmanagers | None, clock: Clock) -> None:
+        self._head = head
+        self._alertmanagers = alertmanagers
+        self._clock = clock
+        self._gone_since: dict[str, float] = {}
+        self._hidden: dict[str, Seen] = {}
+        self._next = 0.0
+        self._adopted = False
+
+    async def acknowledge(
+        self, labels: Mapping[str, str], duration: float, text: str, actor: str, comment: str
+    ) -> tuple[str, float]:
+        """An exact-match silence for `duration` seconds: its id and end. Permanent without an Alertmanager.
+
+        The record follows the silence; if it cannot be written the silence is taken back, and one that a crash
+        left behind is adopted at the next start.
+        """
+        if self._alertmanagers is None:
+            raise AutohealError("no Alertmanager is configured (ALERTMANAGER_URL)")
+        now = self._clock.now()
+        note = comment or f"acknowledged for {text}"
+        silence_id = await self._alertmanagers.create_silence(
+            labels, now, now + duration, f"{CREATED_BY}:{actor}", note
+        )
+        try:
+            await self._head.play(Acked(silence_id, dict(labels), now + duration, actor, text, comment))
+        except StoreUnavailable:
+            await self._alertmanagers.expire_silence(silence_id)
+            raise
+        return silence_id, now + duration
+
+    async def expire(self, silence_id: str, actor: str) -> bool:
+        """End a silence by hand; whether it was one of ours."""
+        if self._alertmanagers is None:
+            raise AutohealError("no Alertmanager is configured (ALERTMANAGER_URL)")
+        await self._alertmanagers.expire_silence(silence_id)
+        ours: bool = await self._head.play(AckEnded(silence_id, "by_hand", actor))
+        return ours
+
+    async def tick(self) -> None:
+        """Look, at most every 15 s, and only while there is something to watch."""
+        if self._alertmanagers is None or self._clock.monotonic() < self._next:
+            return
+        with self._head.reading() as (state, _):
+            acks = list(state.acks.values())
+        if not acks and self._adopted:
+            return
+        self._next = self._clock.monotonic() + EVERY
+        try:
+            silences = await self._alertmanagers.silences()
+            seen = await self._alertmanagers.alerts()
+        except AutohealError as error:
+            log.warning("acks_not_checked", error=str(error))
+            return
+        if not self._adopted:
+            await self._adopt(silences, {ack.silence_id for ack in acks})
+            self._adopted = True
+        states = {silence.id: silence.state for silence in silences}
+        await self._tell_resolved(seen)
+        for ack in acks:
+            await self._watch(ack, states.get(ack.silence_id, "expired"), seen)
+
+    async def _adopt(self, silences: list[Silence], known: set[str]) -> None:
+        for silence in silences:
+            exact = all(m.get("isEqual", True) and not m.get("isRegex") for m in silence.matchers)
+            ours = silence.created_by.startswith(f"{CREATED_BY}:") and silence.state != "expired"
+            if not ours or not exact or silence.id in known:
+                continue
+            labels = {str(m["name"]): str(m["value"]) for m in silence.matchers}
+            actor = silence.created_by.partition(":")[2]
+            move = Acked(silence.id, labels, silence.ends_at, actor, comment=silence.comment, reason="adopted")
+            await self._head.play(move)
+
+    async def _watch(self, ack: Ack, status: str, seen: list[Seen]) -> None:
+        now = self._clock.monotonic()
+        if status == "expired":
+            await self._head.play(AckEnded(ack.silence_id, "expired"))
+            self._gone_since.pop(ack.silence_id, None)
+            return
+        matching = [a for a in seen if all(a.labels.get(k) == v for k, v in ack.labels.items())]
+        for alert in matching:
+            self._hidden[alert.fingerprint] = alert
+        if matching:
+            self._gone_since.pop(ack.silence_id, None)
+            return
+        since = self._gone_since.setdefault(ack.silence_id, now)
+        if now - since >= GONE_FOR:
+            assert self._alertmanagers is not None
+            await self._alertmanagers.expire_silence(ack.silence_id)
+            await self._head.play(AckEnded(ack.silence_id, "resolved"))
+            self._gone_since.pop(ack.silence_id, None)
+
+    async def _tell_resolved(self, seen: list[Seen]) -> None:
+        """No webhook tells of a resolve behind a silence, so we do."""
+        firing = {alert.fingerprint for alert in seen}
+        gone = [alert for name, alert in self._hidden.items() if name not in firing]
+        for alert in gone:
+            del self._hidden[alert.fingerprint]
+        if gone:
+            now = self._clock.now()
+            alerts = [Alert(RESOLVED, dict(a.labels), {}, a.starts_at, a.fingerprint, now) for a in gone]
+            await self._head.play(AlertsArrived(alerts, source="silence_watch"), weight=len(alerts))

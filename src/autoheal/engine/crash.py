@@ -1,0 +1,36 @@
+"""Named points at which the crash tests end the process; in a running service they cost one comparison."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+POINTS = (
+    "before_commit",
+    "after_commit",
+    "after_copy",
+    "before_spawn",
+    "after_spawn",
+    "before_outcome",
+    "before_verdict",
+)
+
+_wanted = ""
+_countdown = 0
+
+
+def arm(point: str, after: int = 1) -> None:
+    """End the process with SIGKILL when `point` is passed for the `after`-th time; only tests do this."""
+    global _wanted, _countdown
+    if point not in POINTS:
+        raise ValueError(f"no crash point {point!r}; there are {', '.join(POINTS)}")
+    _wanted, _countdown = point, after
+
+
+def crash_point(name: str) -> None:
+    if _wanted != name:
+        return
+    global _countdown
+    _countdown -= 1
+    if _countdown <= 0:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,180 @@
+"""Eyes: after an action, does it help? After a crash, what does reality say?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from autoheal.core.events import Event
+from autoheal.core.hysteresis import Streak
+from autoheal.core.moves.acting import Probed, Verified
+from autoheal.core.remediation import RUNNING, UNKNOWN, VERIFYING, Remediation
+from autoheal.core.turn import Move
+from autoheal.engine.book import AlertBook
+from autoheal.engine.crash import crash_point
+from autoheal.engine.head import HeadThread
+from autoheal.engine.ports import Clock, Look, Probes, StoreUnavailable
+
+log = structlog.get_logger("verifier")
+
+AT_ONCE = 200
+"""Probes under way at the same time, at most."""
+LATER = 30.0
+"""Seconds between two looks once the time to verify is over and nothing could be seen."""
+PROBE_TIMEOUT = 5.0
+
+
+@dataclass(slots=True)
+class _Watch:
+    """One attempt that is looked at. `probe`: it is asked whether an unseen end was a good one."""
+
+    remediation: Remediation
+    token: str
+    probe: bool
+    nudge: asyncio.Event
+
+
+class Verifier:
+    """One task for each attempt that must be judged; it ends with a verdict on record."""
+
+    def __init__(self, head: HeadThread, probes: Probes, book: AlertBook, clock: Clock) -> None:
+        self._head = head
+        self._probes = probes
+        self._book = book
+        self._clock = clock
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watches: dict[str, _Watch] = {}
+        self._limit = asyncio.Semaphore(AT_ONCE)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, interrupted: Sequence[Remediation]) -> None:
+        """Take up what the ledger says is unjudged; `interrupted` were running when the last process ended."""
+        self._loop = asyncio.get_running_loop()
+        with self._head.reading() as (state, _):
+            open_ones = [r for r in state.remediations.values() if r.state in (VERIFYING, UNKNOWN)]
+            told = set(state.escalations)
+        for remediation in interrupted:
+            self._begin(remediation, probe=True)
+        for remediation in open_ones:
+            if remediation.state == VERIFYING or f"remediation:{remediation.id}" not in told:
+                self._begin(remediation, probe=remediation.state == UNKNOWN)
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def listen(self, events: Sequence[Event], lines: Sequence[str], took: float) -> None:
+        """After each commit (in the head's thread): new attempts to judge, and resolves that hasten a verdict."""
+        wanted = [e for e in events if e["kind"] in ("action_ok", "action_unknown", "decision_skip")]
+        if not wanted or self._loop is None:
+            return
+        for event in wanted:
+            if event["kind"] == "decision_skip":
+                if "resolves" in event:
+                    self._loop.call_soon_threadsafe(self._hasten, event["fingerprint"])
+                continue
+            remediation = self._head.state.remediations.get(event["remediation_id"])
+            if remediation is not None and remediation.state in (VERIFYING, UNKNOWN):
+                lost = remediation.state == UNKNOWN and event.get("reason") == "interrupted"
+                if not lost:
+                    self._loop.call_soon_threadsafe(self._begin, remediation, remediation.state == UNKNOWN)
+
+    def _hasten(self, fingerprint: str) -> None:
+        for watch in self._watches.values():
+            if watch.remediation.fingerprint == fingerprint:
+                watch.nudge.set()
+
+    def _begin(self, remediation: Remediation, probe: bool) -> None:
+        token = remediation.token
+        if token is None or token in self._tasks:
+            return
+        watch = _Watch(remediation, token, probe, asyncio.Event())
+        task = asyncio.get_running_loop().create_task(self._judge(watch), name=f"verify-{token}")
+        self._tasks[token] = task
+        self._watches[token] = watch
+
+        def ended(finished: asyncio.Task[None]) -> None:
+            self._tasks.pop(token, None)
+            self._watches.pop(token, None)
+            if not finished.cancelled() and finished.exception() is not None:
+                log.error("verification_failed", token=token, error=repr(finished.exception()))
+
+        task.add_done_callback(ended)
+
+    # ---- one attempt -----------------------------------------------------------------------------------------
+
+    async def _judge(self, watch: _Watch) -> None:
+        spec = watch.remediation.verify
+        if spec is None:
+            await self._say(Probed(watch.remediation.id, watch.token, False, "there is no verify to ask"))
+            return
+        ended_at = self._clock.now()
+        streak = Streak(since=ended_at)
+        until = watch.remediation.verify_until if not watch.probe else ended_at + spec["within"]
+        told = False
+        while self._current(watch):
+            look = await self._look(watch, spec)
+            now = self._clock.now()
+            if streak.feed(look.answer, now):
+                await self._say(self._verdict(watch, "healed", look.detail))
+                return
+            if until is not None and now >= until and not streak.running:
+                verdict = streak.verdict_at_deadline()
+                if watch.probe or verdict == "failed":
+                    await self._say(self._verdict(watch, verdict, look.detail))
+                    return
+                if not told:
+                    await self._say(self._verdict(watch, verdict, look.detail))
+                    told = True
+            await self._pause(watch, LATER if told else spec["every"])
+
+    def _verdict(self, watch: _Watch, verdict: str, detail: str) -> Move:
+        if watch.probe:
+            return Probed(watch.remediation.id, watch.token, verdict == "healed", detail)
+        return Verified(watch.remediation.id, watch.token, verdict, detail)  # type: ignore[arg-type]
+
+    def _current(self, watch: _Watch) -> bool:
+        with self._head.reading() as (state, _):
+            now = state.remediations.get(watch.remediation.id)
+            if now is None or now.token != watch.token:
+                return False
+            return now.state in ((RUNNING, UNKNOWN) if watch.probe else (VERIFYING,))
+
+    async def _look(self, watch: _Watch, spec: dict[str, object]) -> Look:
+        async with self._limit:
+            if spec["kind"] != "resolved":
+                return await self._probes.look(str(spec["kind"]), str(spec["target"]), PROBE_TIMEOUT)
+        return await self._resolved(watch.remediation.id, watch.remediation.fingerprint)
+
+    async def _resolved(self, remediation_id: str, fingerprint: str) -> Look:
+        if self._book.configured:
+            seen = await self._book.seen()
+            if seen is None:
+                return Look("none", "Alertmanager is out of reach")
+            return Look("bad", "still firing") if fingerprint in seen else Look("good", "no longer firing")
+        with self._head.reading() as (state, _):
+            remediation = state.remediations.get(remediation_id)
+            gone = remediation is not None and remediation.resolved_at is not None
+        return Look("good", "resolved") if gone else Look("bad", "no resolve was heard")
+
+    async def _pause(self, watch: _Watch, seconds: float) -> None:
+        watch.nudge.clear()
+        try:
+            await asyncio.wait_for(watch.nudge.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _say(self, move: Move) -> None:
+        """Report; while the store does not take it, try again."""
+        crash_point("before_verdict")
+        while True:
+            try:
+                await self._head.play(move)
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(1.0)

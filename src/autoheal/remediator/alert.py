@@ -1,0 +1,89 @@
+"""`POST /alert`: persist and decide, then answer. The hot path; it goes past the framework's routing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from autoheal.core.errors import Invalid
+from autoheal.core.moves.intake import AlertsArrived, Refused, Rejected
+from autoheal.engine.head import HeadThread
+from autoheal.engine.ports import StoreUnavailable
+from autoheal.remediator.service import Remediator
+from autoheal.sources.alertmanager import parse
+from autoheal.web.body import read_body
+from autoheal.web.problems import Problem, problem
+
+log = structlog.get_logger("alert")
+
+TOGETHER = 10.0
+"""Seconds over which further refusals of one reason are added up before they become one event."""
+
+
+class Door:
+    """Records what was refused before it became an alert: the first at once, a flood added up."""
+
+    def __init__(self, head: HeadThread) -> None:
+        self._head = head
+        self._next: dict[str, float] = {}
+        self._waiting: Counter[str] = Counter()
+        self._last: dict[str, Refused] = {}
+
+    async def refused(self, reason: str, field: str, text: str) -> None:
+        self._waiting[reason] += 1
+        self._last[reason] = Refused(-1, field, text[:500])
+        if self._next.get(reason, float("-inf")) <= self._head.clock.monotonic():
+            await self.flush(reason)
+
+    async def flush(self, reason: str | None = None) -> None:
+        """Write what has been added up, all of it or of one reason; while the store is down it is kept."""
+        for name in [reason] if reason else list(self._waiting):
+            count = self._waiting.pop(name, 0)
+            if not count:
+                continue
+            self._next[name] = self._head.clock.monotonic() + TOGETHER
+            try:
+                await self._head.play(Rejected(name, [self._last[name]], count=count))
+            except StoreUnavailable:
+                self._waiting[name] += count
+
+
+async def receive_alerts(request: Request, service: Remediator, door: Door) -> Response:
+    """Read, decide, write, answer; see CONTRACT for the answer's shape. Never 429, 503 only with nothing done."""
+    try:
+        service.access.require_webhook(request.headers)
+        _check_type(request.headers.get("content-type", ""))
+        if service.stopping:
+            raise StoreUnavailable("autoheal is stopping")
+        delivery = parse(await read_body(request), service.head.clock.now())
+        move = AlertsArrived(
+            delivery.alerts,
+            origin=delivery.origin,
+            receiver=delivery.receiver,
+            group_key=delivery.group_key,
+        )
+        results: list[dict[str, Any]] = await service.head.play(move, weight=len(delivery.alerts))
+    except Invalid as error:
+        await door.refused("unreadable", error.field, error.detail)
+        return problem(400, str(error), field=error.field)
+    except Problem as error:
+        await door.refused(_REASONS.get(error.status, "refused"), "request", error.detail)
+        return error.response()
+    except StoreUnavailable as error:
+        return problem(503, f"nothing was done: {error}", {"Retry-After": "5"})
+    body = orjson.dumps({"ok": True, "received": len(results), "results": results})
+    return Response(body, media_type="application/json")
+
+
+_REASONS = {401: "unauthorized", 403: "forbidden", 413: "too_large", 408: "too_slow", 415: "wrong_type", 400: "cut_off"}
+
+
+def _check_type(content_type: str) -> None:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        raise Problem(415, f"send application/json, not {kind[:100]}", field="content-type")

@@ -1,0 +1,210 @@
+"""Alertmanager's webhook, version 4, and the minimal form: bytes in, alerts and refusals out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from autoheal.core.alert import FIRING, RESOLVED, Alert, fingerprint
+from autoheal.core.errors import Invalid
+from autoheal.core.moves.intake import Refused
+
+MAX_ALERT = 256 * 1024
+"""Characters that the labels and annotations of one alert may have in all."""
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+_ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_BAD = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One webhook call: its alerts in order (those that could not be read as Refused) and who sent it."""
+
+    alerts: list[Alert | Refused]
+    origin: str = ""
+    receiver: str = ""
+    group_key: str = ""
+
+
+class _WireAlert(msgspec.Struct):
+    labels: dict[str, str]
+    status: str = FIRING
+    annotations: dict[str, str] = {}
+    startsAt: str = ""
+    endsAt: str = ""
+    fingerprint: str = ""
+
+
+class _Wire(msgspec.Struct):
+    alerts: list[_WireAlert]
+    version: str = "4"
+    receiver: str = ""
+    groupKey: str = ""
+    externalURL: str = ""
+
+
+_decode = msgspec.json.Decoder(_Wire).decode
+
+
+def parse(body: bytes, now: float) -> Delivery:
+    """Read one delivery; `now` (Unix seconds) stands in for a missing start.
+
+    Invalid where nothing of it is usable; a bad alert among good ones becomes a Refused in its place. NUL and lone
+    surrogates, which no database and no UTF-8 can hold, are kept as visible escapes.
+    """
+    if len(body) <= MAX_ALERT and not _ESCAPED.search(body):
+        try:
+            wire = _decode(body)
+            _check_version(wire.version)
+            alerts: list[Alert | Refused] = [_quick(item, now) for item in wire.alerts]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Invalid):
+            pass
+        else:
+            if alerts:
+                return Delivery(alerts, wire.externalURL, wire.receiver, wire.groupKey)
+    return _carefully(body, now)
+
+
+def _quick(item: _WireAlert, now: float) -> Alert:
+    if item.status not in (FIRING, RESOLVED) or not item.labels or "" in item.labels:
+        raise Invalid("needs a closer look")
+    return Alert(
+        item.status,
+        item.labels,
+        item.annotations,
+        _time(item.startsAt) or now,
+        _identity(item.fingerprint, item.labels),
+        _time(item.endsAt),
+    )
+
+
+def _carefully(body: bytes, now: float) -> Delivery:
+    data = _json(body)
+    if not isinstance(data, dict):
+        raise Invalid("must be an object with a list `alerts`", "body")
+    _check_version(data.get("version", "4"))
+    items = data.get("alerts")
+    if not isinstance(items, list):
+        raise Invalid("must be a list of alerts", "alerts")
+    if not items:
+        raise Invalid("must hold at least one alert", "alerts")
+    alerts = [_one(index, item, now) for index, item in enumerate(items)]
+    if all(isinstance(alert, Refused) for alert in alerts):
+        first = next(alert for alert in alerts if isinstance(alert, Refused))
+        more = f" (and {len(alerts) - 1} more)" if len(alerts) > 1 else ""
+        raise Invalid(first.problem + more, f"alerts[{first.index}].{first.field}".rstrip("."))
+    origin, receiver, group = (_text(data.get(name)) for name in ("externalURL", "receiver", "groupKey"))
+    return Delivery(alerts, origin, receiver, group)
+
+
+def _json(body: bytes) -> Any:
+    def constant(name: str) -> Any:
+        raise Invalid(f"is not JSON: {name} is no number", "body")
+
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=constant)
+    except UnicodeDecodeError as error:
+        raise Invalid(f"is not UTF-8 at byte {error.start}", "body") from error
+    except json.JSONDecodeError as error:
+        raise Invalid(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}", "body") from error
+    except RecursionError as error:
+        raise Invalid("is nested too deeply", "body") from error
+    except ValueError as error:
+        raise Invalid("is not JSON that can be read: a number is too long", "body") from error
+
+
+def _check_version(version: Any) -> None:
+    if version not in ("4", 4) or isinstance(version, bool):
+        raise Invalid(f'must be "4", Alertmanager\'s webhook version, not {str(version)[:40]!r}', "version")
+
+
+def _text(value: Any) -> str:
+    return visible(value)[:1000] if isinstance(value, str) else ""
+
+
+def _one(index: int, item: Any, now: float) -> Alert | Refused:
+    labels: dict[str, str] = {}
+    try:
+        if not isinstance(item, dict):
+            raise Invalid("must be an object")
+        status = item.get("status", FIRING)
+        if status not in (FIRING, RESOLVED):
+            raise Invalid(f'must be "firing" or "resolved", not {str(status)[:40]!r}', "status")
+        labels = _pairs(item.get("labels"), "labels")
+        if not labels:
+            raise Invalid("must hold at least one label", "labels")
+        annotations = _pairs(item.get("annotations") or {}, "annotations")
+        size = sum(len(k) + len(v) for pairs in (labels, annotations) for k, v in pairs.items())
+        if size > MAX_ALERT:
+            raise Invalid(f"holds {size} characters; {MAX_ALERT} are allowed in one alert", "labels")
+        starts_at = _moment(item.get("startsAt"), "startsAt") or now
+        ends_at = _moment(item.get("endsAt"), "endsAt")
+        return Alert(status, labels, annotations, starts_at, _identity(item.get("fingerprint"), labels), ends_at)
+    except Invalid as error:
+        return Refused(index, error.field, error.detail, labels.get("alertname", "")[:200])
+
+
+def _pairs(value: Any, where: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise Invalid("must be an object of strings", where)
+    pairs = {}
+    for name, text in value.items():
+        if not name:
+            raise Invalid("has an empty name", where)
+        if not isinstance(text, str):
+            raise Invalid(f"must be a string, not {_kind(text)}", f"{where}.{visible(name)[:100]}")
+        pairs[visible(name)] = visible(text)
+    return pairs
+
+
+def _kind(value: Any) -> str:
+    names = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names.get(type(value), "null")
+
+
+def visible(text: str) -> str:
+    """The text with NUL and lone surrogates written out as ``\\u0000`` and the like."""
+    return _BAD.sub(lambda match: f"\\u{ord(match.group()):04x}", text) if _BAD.search(text) else text
+
+
+def _identity(given: Any, labels: Mapping[str, str]) -> str:
+    if given is None or given == "":
+        return fingerprint(labels)
+    if not isinstance(given, str) or not _FINGERPRINT.fullmatch(given):
+        raise Invalid("must be 16 hexadecimal digits, or be left out", "fingerprint")
+    return given
+
+
+def _moment(value: Any, where: str) -> float | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise Invalid("must be a time such as 2026-11-21T03:06:04.119Z", where)
+    try:
+        return _time(value)
+    except Invalid as error:
+        raise Invalid(error.detail, where) from error
+
+
+def _time(text: str) -> float | None:
+    """RFC 3339 to Unix seconds; None for nothing and for the year 1, Alertmanager's way to say so."""
+    if not text or text.startswith("0001-"):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Invalid(f"must be a time such as 2026-11-21T03:06:04.119Z, not {visible(text)[:40]!r}") from error
+    if moment.tzinfo is None:
+        raise Invalid("must be a time with its zone, such as 2026-11-21T03:06:04.119Z")
+    try:
+        seconds = moment.timestamp()
+    except (OverflowError, ValueError) as error:
+        raise Invalid("is a time out of range") from error
+    return seconds if seconds > 0 else None

@@ -1,0 +1,1 @@
+"""The schema's history (Alembic), packaged: it runs without an alembic.ini."""

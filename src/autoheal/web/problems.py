@@ -1,0 +1,96 @@
+"""Errors on the wire: RFC 9457 problem+json, naming the field where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from autoheal.core.errors import Conflict, Invalid, NotFound, Permanent, Temporary
+from autoheal.engine.ports import StoreUnavailable
+
+
+class Problem(Exception):
+    """Raised anywhere in a request; becomes a problem+json answer with this status."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None, **extra: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.extra = extra
+
+    def response(self) -> Response:
+        return problem(self.status, self.detail, self.headers, **self.extra)
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **extra: Any) -> Response:
+    """The answer itself; `extra` members such as ``field`` are added."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **extra}
+    return Response(orjson.dumps(body), status, dict(headers or {}), "application/problem+json")
+
+
+PROBLEM_SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "field": {"type": "string"},
+    },
+}
+
+
+def answers(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for the problem answers of a route; 400 and 401, 403 and 503 go with every protected one."""
+    content = {"application/problem+json": {"schema": PROBLEM_SCHEMA}}
+    return {code: {"description": HTTPStatus(code).phrase, "content": content} for code in codes}
+
+
+def install(app: FastAPI) -> None:
+    """Turn every error that leaves a route into a problem."""
+
+    @app.exception_handler(Problem)
+    async def _problem(request: Request, error: Problem) -> Response:
+        return error.response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        return problem(400, f"{field}: {first['msg']}", field=field)
+
+    @app.exception_handler(Invalid)
+    async def _invalid(request: Request, error: Invalid) -> Response:
+        return problem(400, str(error), field=error.field)
+
+    @app.exception_handler(NotFound)
+    async def _not_found(request: Request, error: NotFound) -> Response:
+        return problem(404, str(error))
+
+    @app.exception_handler(Conflict)
+    async def _conflict(request: Request, error: Conflict) -> Response:
+        return problem(409, str(error))
+
+    @app.exception_handler(StoreUnavailable)
+    async def _store(request: Request, error: StoreUnavailable) -> Response:
+        return problem(503, f"nothing was done: {error}", {"Retry-After": "5"})
+
+    @app.exception_handler(Temporary)
+    async def _temporary(request: Request, error: Temporary) -> Response:
+        return problem(502, str(error))
+
+    @app.exception_handler(Permanent)
+    async def _permanent(request: Request, error: Permanent) -> Response:
+        return problem(502, str(error))

@@ -1,0 +1,1 @@
+"""The tests. `unit` mirrors the package; `contract`, `integration`, `acceptance` and `crash` start real parts."""
