@@ -25,6 +25,7 @@ _URL = re.compile(r"(https?)://(?:([^/?#]*)@)?(\[[^\]]*\]|[^/?#:]*)(?::([^/?#]*)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\]")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HIDDEN = re.compile(r"token|secret|passw|key|auth|sig", re.I)
+_STATUS = {"type": "integer", "minimum": 100, "maximum": 599}
 _KEPT_IN_PATH = "%:@!$&'()*+,;=~"
 
 
@@ -43,7 +44,7 @@ class HttpAction:
             "url": {"type": "string", "minLength": 1},
             "headers": {"type": "object", "additionalProperties": {"type": "string"}},
             "body": {"type": ["string", "object", "array"]},
-            "expect": {"type": "array", "items": {"type": "integer", "minimum": 100, "maximum": 599}, "minItems": 1},
+            "expect": {"anyOf": [_STATUS, {"type": "array", "items": _STATUS, "minItems": 1}]},
             "allow_link_local": {"type": "boolean"},
         },
         "required": ["url"],
@@ -65,7 +66,7 @@ class HttpAction:
         checked = {
             "method": method,
             "address": address,
-            "headers": _check_headers(written.get("headers") or {}),
+            "headers": _check_headers(written.get("headers") or {}, written.get("body")),
             "body": _check_body(written.get("body")),
             "expect": _check_expect(written.get("expect")),
             "allow_link_local": allow,
@@ -168,8 +169,10 @@ def _check_host(host: str, allow_link_local: bool) -> str:
 # ---- the rest -----------------------------------------------------------------------------------------------------
 
 
-def _check_headers(value: Any) -> dict[str, str]:
+def _check_headers(value: Any, body: Any) -> dict[str, str]:
     headers = text_map(value, "headers")
+    if isinstance(body, list | Mapping) and "content-type" not in map(str.lower, headers):
+        headers["Content-Type"] = "application/json"
     for name, item in headers.items():
         if not _HEADER.fullmatch(name):
             raise Invalid("is no header's name", f"headers.{name}")

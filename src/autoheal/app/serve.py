@@ -48,6 +48,7 @@ from autoheal.store.query import Reader
 from autoheal.store.restore import restore
 from autoheal.store.sqlite import SqliteLedger
 from autoheal.web.access import Access
+from autoheal.web.protocol import BoundedProtocol
 from autoheal.web.tail import Tail
 
 log = structlog.get_logger("serve")
@@ -300,6 +301,7 @@ class _Server(uvicorn.Server):
 def _server_config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=BoundedProtocol,
         lifespan="off",
         access_log=False,
         log_config=None,

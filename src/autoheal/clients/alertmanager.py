@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-from urllib.parse import quote
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from autoheal.clients.exchange import Place, Reply, client, exchange, place
 from autoheal.clients.rfc3339 import to_seconds, to_text
-from autoheal.core.errors import AutohealError, NotFound, Permanent, Temporary, Unknown
+from autoheal.core.errors import AutohealError, Invalid, NotFound, Permanent, Temporary, Unknown
 from autoheal.engine.ports import OutgoingAlert, Seen, Silence
 
+T = TypeVar("T")
 Before = Callable[[], object]
+_ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 
 
 class AlertmanagerCluster:
@@ -40,21 +43,23 @@ class AlertmanagerCluster:
     async def alerts(self, matchers: Sequence[str] = ()) -> list[Seen]:
         """Alerts firing now, silenced and inhibited ones included. Permanent: a matcher is not understood."""
         everything = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true")
-        found = await self._read("/api/v2/alerts", [*everything.items(), *(("filter", m) for m in matchers)])
-        hidden = any(alert["status"]["silencedBy"] for alert in found)
-        ends = {silence.id: silence.ends_at for silence in await self.silences()} if hidden else {}
-        return [_seen(alert, ends) for alert in found]
+        params = [*everything.items(), *(("filter", text) for text in matchers)]
+        found = await self._read("/api/v2/alerts", params, _seen)
+        if not any(alert.silenced_by for alert in found):
+            return found
+        ends = {silence.id: silence.ends_at for silence in await self.silences()}
+        return [replace(alert, silenced_until=_latest(alert.silenced_by, ends)) for alert in found]
 
     async def silences(self) -> list[Silence]:
         """All that Alertmanager still remembers, expired ones included."""
-        return [_silence(item) for item in await self._read("/api/v2/silences", [])]
+        return await self._read("/api/v2/silences", [], _silence)
 
-    async def _read(self, path: str, params: list[tuple[str, str]]) -> Any:
+    async def _read(self, path: str, params: list[tuple[str, str]], read: Callable[[Mapping[str, Any]], T]) -> list[T]:
         answer = await self._first("GET", path, params=params)
         try:
-            return answer.json()
-        except (KeyError, TypeError) as error:
-            raise Temporary(f"answered with something unexpected: {error!r}") from error
+            return [read(item) for item in answer.json()[:]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Temporary(f"something else than Alertmanager answered {path}: {error!r}") from error
 
     # ---- silences --------------------------------------------------------------------------------------------
 
@@ -88,7 +93,10 @@ class AlertmanagerCluster:
             if found is None:
                 raise
             return found
-        return str(answer.json()["silenceID"])
+        try:
+            return str(answer.json()["silenceID"])
+        except (KeyError, TypeError, Temporary) as error:
+            raise Unknown(f"answered {answer.text[:200]!r}, which names no silence") from error
 
     async def _made(self, body: Mapping[str, Any], ends_at: float) -> str | None:
         """The id of the silence that a lost answer would have named, if one can be seen."""
@@ -106,8 +114,10 @@ class AlertmanagerCluster:
 
     async def expire_silence(self, silence_id: str) -> None:
         """End a silence; one that has ended or that nobody knows is fine. Doing it twice changes nothing."""
+        if not _ID.fullmatch(silence_id):
+            raise Invalid(f"{silence_id[:80]!r} is no silence's id")
         try:
-            await self._first("DELETE", f"/api/v2/silence/{quote(silence_id, safe='')}")
+            await self._first("DELETE", f"/api/v2/silence/{silence_id}")
         except NotFound:
             return
         except Unknown as error:
@@ -180,16 +190,14 @@ def _message(answer: Reply) -> str:
     return str(data.get("message", data) if isinstance(data, dict) else data)[:300]
 
 
-def _seen(alert: Mapping[str, Any], ends: Mapping[str, float]) -> Seen:
-    by = tuple(alert["status"]["silencedBy"])
-    return Seen(
-        alert["fingerprint"],
-        alert["labels"],
-        to_seconds(alert["startsAt"]),
-        by,
-        tuple(alert["status"]["inhibitedBy"]),
-        max((ends[silence] for silence in by if silence in ends), default=None),
-    )
+def _seen(alert: Mapping[str, Any]) -> Seen:
+    status = alert["status"]
+    by, inhibited_by = tuple(status["silencedBy"]), tuple(status["inhibitedBy"])
+    return Seen(alert["fingerprint"], alert["labels"], to_seconds(alert["startsAt"]), by, inhibited_by)
+
+
+def _latest(silences: Sequence[str], ends: Mapping[str, float]) -> float | None:
+    return max((ends[silence] for silence in silences if silence in ends), default=None)
 
 
 def _silence(item: Mapping[str, Any]) -> Silence:

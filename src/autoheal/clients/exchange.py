@@ -112,7 +112,7 @@ async def exchange(
     async def trace(event: str, info: Mapping[str, Any]) -> None:
         nonlocal sent
         if refuse_link_local and event == "connection.connect_tcp.complete":
-            _refuse(info["return_value"].get_extra_info("server_addr"))
+            await _refuse_link_local(info["return_value"])
         if event.endswith("send_request_headers.started"):
             if before is not None:
                 before()
@@ -152,8 +152,11 @@ def _lost(sent: bool, timeout: float, error: Exception) -> AutohealError:
     return Unknown(f"sent, but the answer was lost: {why}") if sent else Temporary(f"cannot be reached: {why}")
 
 
-def _refuse(address: Any) -> None:
+async def _refuse_link_local(stream: Any) -> None:
+    """Whatever the name was: the address that was reached counts, before anything is sent to it."""
+    address = stream.get_extra_info("server_addr")
     if isinstance(address, tuple) and link_local(str(address[0])):
+        await stream.aclose()
         raise Permanent(f"{address[0]} is a link-local or metadata address; allow_link_local: true permits it")
 
 

@@ -74,7 +74,7 @@ class Processes:
 
     def __init__(self, environment: Mapping[str, str], deadman: Deadman | None = None) -> None:
         self._environment = _USUAL | {name: environment[name] for name in PASSED_ON if name in environment}
-        self._deadman = deadman or Deadman()
+        self.deadman = deadman or Deadman()
         self._numbers = count(1)
         self._prefix = f"{os.getpid():x}{time.monotonic_ns():x}"
 
@@ -92,19 +92,24 @@ class Processes:
         """
         mark = f"{self._prefix}-{next(self._numbers)}"
         environment = {**self._environment, **(env or {}), sessions.MARK: mark}
-        self._deadman.begins(mark, timeout + MARGIN)
+        self.deadman.begins(mark, timeout + MARGIN)
         try:
             try:
                 process = begin(lambda: _start(argv, cwd, environment))
             except (OSError, ValueError) as error:
                 raise Permanent(_why_not(argv[0], error)) from error
-            self._deadman.runs(mark, process.pid)
+            self.deadman.runs(mark, process.pid)
             return _Run(process, mark).until(time.monotonic() + timeout)
         finally:
-            self._deadman.ended(mark)
+            self.deadman.ended(mark)
+
+    @property
+    def watchdog(self) -> int:
+        """Its process, 0 before the first command."""
+        return self.deadman.pid
 
     def close(self) -> None:
-        self._deadman.close()
+        self.deadman.close()
 
 
 def _start(argv: Sequence[str], cwd: str | None, env: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -11,6 +11,7 @@ from autoheal.config.mistakes import did_you_mean
 from autoheal.config.nodes import Broken, Mistakes, Node, Scalar, Sequence, Table
 from autoheal.core.duration import format_duration, parse_seconds
 from autoheal.core.errors import Invalid
+from autoheal.core.template import ALERT_PLACEHOLDER
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -230,6 +231,20 @@ def texts(node: Node) -> list[Scalar]:
     if isinstance(node, Table):
         below = [value for _, value in node.entries]
     return [text for child in below for text in texts(child)]
+
+
+def unquoted(node: Node) -> list[tuple[Node, str]]:
+    """Placeholders that YAML read as mappings, because they stand without quotes."""
+    if isinstance(node, Sequence):
+        return [found for item in node.items for found in unquoted(item)]
+    if not isinstance(node, Table):
+        return []
+    if len(node.entries) == 1:
+        key, value = node.entries[0]
+        text = f"{{{key.text}}}"
+        if isinstance(value, Scalar) and value.value is None and ALERT_PLACEHOLDER.fullmatch(text):
+            return [(node, text)]
+    return [found for _, value in node.entries for found in unquoted(value)]
 
 
 def broken(node: Node) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from autoheal.config.mistakes import did_you_mean
 from autoheal.config.nodes import Broken, Node, Scalar, Table, plain
-from autoheal.config.reading import DAY, Reader, broken, place, texts
+from autoheal.config.reading import DAY, Reader, broken, place, texts, unquoted
 from autoheal.config.regex import compile_regex
 from autoheal.config.windows import parse_window
 from autoheal.core.errors import Invalid
@@ -213,7 +213,10 @@ class RuleReader:
 
     def placeholders(self, node: Node, what: str) -> bool:
         """Whether every placeholder below `node` is one; those that are not are told."""
-        fine = True
+        bare = unquoted(node)
+        for mapping, written in bare:
+            self.read.wrong(mapping, f'{what}: put the placeholder in quotes: "{written}"')
+        fine = not bare
         for text in texts(node):
             try:
                 placeholders(text.text)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from autoheal.core.events import Event
 from autoheal.core.remediation import FINAL, OPEN, RESERVED, RUNNING, VERIFYING, Remediation
+from autoheal.core.gates import RESOLVED_MEMORY
 from autoheal.core.state import LIVE, MAX_STARTS, Ack, Breaker, Budget, Deferred, Escalation, Mode, Slot, State
 
-KEEP_SLOTS = 31 * 86400.0
+KEEP_SLOTS = 367 * 86400.0
 """Seconds after which a slot or budget that nothing needs any more is dropped."""
 KEEP_RESOLVED = 3600.0
 MAX_BUDGET_TIMES = 1000
@@ -41,14 +42,31 @@ def _clock_went_back(state: State, ts: float) -> None:
             if at > ts:
                 starts[position] = (name, ts)
                 state.touch(f"start:{lane}", name)
+    for fingerprint, mark in state.resolved.items():
+        if mark["at"] > ts:
+            mark["at"] = ts
+            state.touch("resolved", fingerprint)
+    _waits_shorten(state, ts)
+
+
+def _waits_shorten(state: State, ts: float) -> None:
+    """What was to end in the future ends after the same time as before; what was due stays due."""
     back = state.last_ts - ts
     for key, breaker in state.breakers.items():
         if breaker.open_until > ts:
             breaker.open_until -= back
             state.touch("breaker", key)
+    for remediation in state.remediations.values():
+        for name in ("hold_until", "verify_until"):
+            until = getattr(remediation, name)
+            if until is not None and until > ts:
+                setattr(remediation, name, max(ts, until - back))
+                state.touch("remediation", remediation.id)
     for entry in list(state.deferred.values()):
-        if entry.until is not None and entry.until > state.last_ts:
-            entry.until -= back
+        if entry.seen_at > ts or (entry.until is not None and entry.until > ts):
+            entry.seen_at = min(entry.seen_at, ts)
+            if entry.until is not None:
+                entry.until = min(entry.until, max(ts, entry.until - back))
             state.defer(entry)
 
 
@@ -109,9 +127,10 @@ def _new(event: Event, status: str) -> Remediation:
 
 def _decision_skip(state: State, event: Event) -> None:
     fingerprint = event.get("fingerprint", "")
+    if "resolves" in event:
+        _resolve(state, event)
+        return
     if event["reason"] == "resolved":
-        if "resolves" in event:
-            _resolve(state, event)
         return
     until, wait_key = event.get("until"), event.get("wait_key")
     if until is not None or wait_key is not None:
@@ -128,6 +147,9 @@ def _resolve(state: State, event: Event) -> None:
     for remediation in state.of_alert(fingerprint, starts_at):
         remediation.resolved_at = event["ts"]
         state.touch("remediation", remediation.id)
+    before = state.resolved.get(fingerprint)
+    if before is not None and before["at"] + RESOLVED_MEMORY > event["ts"]:
+        starts_at = max(starts_at, before["starts_at"])
     state.resolved[fingerprint] = {"starts_at": starts_at, "at": event["ts"]}
     state.touch("resolved", fingerprint)
 
@@ -249,7 +271,7 @@ def _take_back_start(state: State, remediation: Remediation, token: str) -> None
         state.touch("slot", key)
     budget = state.budgets.get(f"{LIVE}|{remediation.budget_key}")
     if budget is not None and budget.times:
-        budget.times.pop()
+        budget.times.remove(at if at in budget.times else budget.times[-1])
         state.touch("budget", f"{LIVE}|{remediation.budget_key}")
 
 
@@ -257,6 +279,8 @@ def _note_step(remediation: Remediation, event: Event) -> None:
     if not remediation.steps:
         return
     step = remediation.steps[-1]
+    if event.get("step", step["step"]) != step["step"]:
+        return  # the next step ended before it began
     if event["kind"].startswith("action_"):
         step.update(
             result=event["kind"].removeprefix("action_"),
@@ -278,7 +302,7 @@ def _breaker(state: State, remediation: Remediation, event: Event) -> None:
         if opens is not None:
             breaker.open_until = opens
         state.touch("breaker", name)
-    elif event["kind"] == "verify_ok" and name in state.breakers:
+    elif event["state"] == "healed" and name in state.breakers:
         del state.breakers[name]
         state.touch("breaker", name)
 

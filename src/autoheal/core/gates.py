@@ -91,10 +91,12 @@ def kill_switch(case: Case) -> Verdict | None:
     return None
 
 
-def resolved(case: Case) -> Verdict | None:
+def resolved(case: Case) -> Verdict | str | None:
     alert = case.alert
     if alert.resolved:
         return Verdict("skip", "resolved", "the alert is resolved")
+    if case.own is not None and not case.own.cancel_on_resolve:
+        return "its rule goes on after a resolve"
     mark = case.state.resolved.get(alert.fingerprint)
     if mark is not None and alert.starts_at <= mark["starts_at"] and case.now < mark["at"] + RESOLVED_MEMORY:
         return Verdict("skip", "resolved", "a late copy: this episode was resolved moments ago")
@@ -175,7 +177,7 @@ def cooldown(case: Case) -> Verdict | str | None:
         return None
     if case.own is not None and case.own.started_at is not None:
         return "its own slot"
-    until = slot.started_at + max(case.ruled.cooldown, MIN_COOLDOWN)
+    until = min(slot.started_at, case.now) + max(case.ruled.cooldown, MIN_COOLDOWN)
     if case.now < until:
         return Verdict(
             "skip", "cooldown", f"{until - case.now:.0f} s of {case.ruled.cooldown:.0f} s remain", until=until
@@ -202,8 +204,9 @@ def breaker(case: Case) -> Verdict | str | None:
     if limit is None or state is None or state.failures < limit.failures:
         return None
     if case.now < state.open_until:
-        why = f"{state.failures} failures in a row; closed again in {state.open_until - case.now:.0f} s"
-        return Verdict("skip", "breaker_open", why, until=state.open_until)
+        until = min(state.open_until, case.now + limit.open_for)
+        why = f"{state.failures} failures in a row; closed again in {until - case.now:.0f} s"
+        return Verdict("skip", "breaker_open", why, until=until)
     for other_id in case.state.active.values():
         other = case.state.remediations[other_id]
         if other.rule == case.ruled.name and (case.own is None or other.id != case.own.id):
@@ -225,7 +228,7 @@ def blast_radius(case: Case) -> Verdict | str | None:
         waiting = len(case.state.reserved) - (case.own is not None and case.own.id in case.state.reserved)
     if len(recent) + waiting < limit.actions:
         return None
-    until = recent[-1] + limit.per if recent else case.now + 5
+    until = min(recent[-1], case.now) + limit.per if recent else case.now + 5
     why = f"{len(recent)} started and {waiting} waiting of {limit.actions} in {limit.per:.0f} s"
     return Verdict("hold", "blast_radius", why, until=max(until, case.now + 1))
 

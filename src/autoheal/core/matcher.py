@@ -94,10 +94,7 @@ def parse_matchers(text: str, compile: Compile = python_regex) -> list[Matcher]:
 
 
 def _split(text: str) -> list[str]:
-    """Cut at the commas outside of quotes; a last part that is blank does not count.
-
-    A comma outside of quotes leaves a pending backslash pending: Alertmanager does so.
-    """
+    """Cut at the commas outside of quotes; a last part that is blank does not count."""
     parts: list[str] = []
     start = 0
     quoted = escaped = False

@@ -65,15 +65,15 @@ def text_map(value: Any, field: str = "") -> dict[str, str]:
 def one_of(value: Any, allowed: Iterable[str], field: str) -> str:
     names = tuple(allowed)
     if value not in names:
-        raise Invalid(f"{value!r} is none of {', '.join(names)}{nearest(str(value), names)}", field)
+        raise Invalid(f"{value!r} is unknown{nearest(str(value), names)}", field)
     return str(value)
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
     """``; did you mean 'restart'?`` or the names there are; with a separator in front."""
-    known = tuple(names)
+    known = {name.lower(): name for name in names}
     near = get_close_matches(word.lower(), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
+    return f"; did you mean {known[near[0]]!r}?" if near else f"; there are: {', '.join(known.values())}"
 
 
 def below(field: str, name: str) -> str:

@@ -268,7 +268,7 @@ class State:
             state.load_fact(space, key, data)
         for name, lane in state.starts.items():
             state.starts[name] = deque(sorted(lane, key=lambda start: int(start[0])))
-        for item in sorted((Remediation.from_dict(data) for data in remediations), key=lambda r: r.created_at):
+        for item in sorted((Remediation.from_dict(data) for data in remediations), key=lambda r: int(r.id[1:])):
             state.index(item)
         state.touched.clear()
         return state

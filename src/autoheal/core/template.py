@@ -14,9 +14,10 @@ DEFAULT_ALLOW = r"[A-Za-z0-9_.:/@-]{1,253}"
 
 Allowed = Callable[[str], bool]
 
-_PLACEHOLDER = re.compile(
+ALERT_PLACEHOLDER = re.compile(
     r"\{(labels\.[a-zA-Z_][a-zA-Z0-9_]*|annotations\.[a-zA-Z_][a-zA-Z0-9_.-]*|alertname|fingerprint)\}"
 )
+"""One placeholder; its group is its name."""
 _ATTEMPT = re.compile(r"(?<!\$)\{\s*(?:[a-zA-Z_][a-zA-Z0-9_.-]*\s*\}|(?:labels?|annotations?)\s*[.\[])")
 """What was meant as a placeholder. Other braces, as in PromQL, JSON, awk or ${HOME}, stand for themselves."""
 
@@ -31,13 +32,13 @@ def default_allowed(pattern: str = DEFAULT_ALLOW) -> Allowed:
 def placeholders(text: str) -> list[str]:
     """The placeholders in `text`, such as ``["labels.service"]``; Invalid on what looks like one and is none."""
     for match in _ATTEMPT.finditer(text):
-        if not _PLACEHOLDER.match(text, match.start()):
+        if not ALERT_PLACEHOLDER.match(text, match.start()):
             shown = text[match.start() :].partition("}")
             raise Invalid(
                 f"{''.join(shown[:2])[:60]!r} is no placeholder; "
                 "there are {labels.NAME}, {annotations.NAME}, {alertname}, {fingerprint}"
             )
-    return [match.group(1) for match in _PLACEHOLDER.finditer(text)]
+    return [match.group(1) for match in ALERT_PLACEHOLDER.finditer(text)]
 
 
 def strings(tree: Any) -> Iterator[str]:
@@ -59,7 +60,9 @@ def render(tree: Any, alert: Alert, allowed: Allowed) -> Any:
     it never reaches an argument.
     """
     if isinstance(tree, str):
-        return _PLACEHOLDER.sub(lambda match: _value(match.group(1), alert, allowed), tree) if "{" in tree else tree
+        return (
+            ALERT_PLACEHOLDER.sub(lambda match: _value(match.group(1), alert, allowed), tree) if "{" in tree else tree
+        )
     if isinstance(tree, Mapping):
         return {key: render(value, alert, allowed) for key, value in tree.items()}
     if isinstance(tree, list | tuple):

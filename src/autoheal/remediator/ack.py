@@ -13,41 +13,59 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from autoheal.core.duration import parse_duration
-from autoheal.core.errors import AutohealError, Invalid
+from autoheal.core.errors import AutohealError, Conflict, Invalid, NotFound, Permanent
+from autoheal.engine.ports import Alertmanagers
 from autoheal.remediator import pages
 from autoheal.remediator.service import Remediator
 from autoheal.web.access import OPS
-from autoheal.web.body import read_body
-from autoheal.web.problems import Problem
+from autoheal.web.problems import Problem, visible
 
 MAX_DURATION = 7 * 86400.0
 MAX_LABELS = 100
 MAX_COMMENT = 1000
-MAX_ACK_BODY = 256 * 1024
 
 
 def read_labels(text: str | None) -> dict[str, str]:
     """The labels from their JSON; Invalid where they are not a non-empty object of strings."""
     if not text:
         raise Invalid('must be a JSON object such as {"alertname":"TcpEndpointDownFast"}', "labels")
+    return check_labels(read_json(text, "labels"))
+
+
+def read_json(text: str | bytes, where: str) -> Any:
     try:
-        labels = orjson.loads(text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise Invalid(f"is not JSON: {error}", "labels") from error
-    return check_labels(labels)
+        raise Invalid(f"is not JSON: {error}", where) from error
 
 
 def check_labels(labels: Any) -> dict[str, str]:
-    if not isinstance(labels, dict) or not labels:
+    """Labels that a silence may ask for; Invalid where they would match everything, or could match nothing."""
+    pairs = read_pairs(labels, "labels")
+    if not pairs:
         raise Invalid("must be a JSON object with at least one label", "labels")
-    if len(labels) > MAX_LABELS:
-        raise Invalid(f"holds {len(labels)} labels; {MAX_LABELS} are allowed", "labels")
-    for name, value in labels.items():
-        if not name or not isinstance(value, str):
-            raise Invalid("names must not be empty and values must be strings", f"labels.{name}"[:100])
-    if not any(labels.values()):
+    if not any(pairs.values()):
         raise Invalid("would silence everything: at least one value must not be empty", "labels")
-    return dict(labels)
+    return pairs
+
+
+def read_pairs(pairs: Any, where: str) -> dict[str, str]:
+    """A JSON object of strings, such as labels and annotations are."""
+    if not isinstance(pairs, dict):
+        raise Invalid("must be a JSON object of strings", where)
+    if len(pairs) > MAX_LABELS:
+        raise Invalid(f"holds {len(pairs)} names; {MAX_LABELS} are allowed", where)
+    for name, value in pairs.items():
+        if not name or not isinstance(value, str):
+            raise Invalid("names must not be empty and values must be strings", f"{where}.{visible(name)}"[:100])
+        if "\0" in name or "\0" in value:
+            raise Invalid("NUL stands in no label", f"{where}.{visible(name)}"[:100])
+    return dict(pairs)
+
+
+def read_comment(text: str) -> str:
+    """One line of at most 1,000 characters, as a form gives it back unchanged."""
+    return " ".join(visible(text).split())[:MAX_COMMENT]
 
 
 def read_duration(text: str) -> float:
@@ -65,9 +83,9 @@ async def get_ack(request: Request, service: Remediator) -> Response:
     caller = service.access.require(request.headers, OPS, changes=False)
     query = request.query_params
     labels = read_labels(query.get("labels"))
-    duration, comment = query.get("duration", "2h"), query.get("comment", "")[:MAX_COMMENT]
+    duration, comment = query.get("duration", "2h"), read_comment(query.get("comment", ""))
     read_duration(duration)
-    if request.method == "GET" and service.access.may_act_on_get(request.headers):
+    if request.method == "GET" and service.access.may_act_on_get(request.headers, caller):
         return await silence(service, labels, duration, caller.name, comment)
     token = service.clicks.make(labels, duration, comment)
     text = pages.ack_page(labels, duration, comment, token, await _matching(service, labels))
@@ -87,25 +105,21 @@ async def _matching(service: Remediator, labels: Mapping[str, str]) -> list[Mapp
 async def post_ack(request: Request, service: Remediator) -> Response:
     """A program's JSON, or the page's form with its single-use token."""
     caller = service.access.require(request.headers, OPS, changes=True)
-    body = await read_body(request, MAX_ACK_BODY)
+    body = await request.body()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
         return await _clicked(service, body, caller.name)
     if kind != "application/json":
         raise Problem(415, "send application/json, or the form of the page", field="content-type")
-    try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Invalid(f"is not JSON: {error}", "body") from error
+    data = read_json(body, "body")
     if not isinstance(data, dict):
         raise Invalid("must be an object", "body")
     for name in ("duration", "comment"):
         if not isinstance(data.get(name, ""), str):
             raise Invalid("must be a string", name)
     labels = check_labels(data.get("labels"))
-    return await silence(
-        service, labels, data.get("duration", "2h"), caller.name, data.get("comment", "")[:MAX_COMMENT]
-    )
+    duration, comment = data.get("duration", "2h"), read_comment(data.get("comment", ""))
+    return await silence(service, labels, duration, caller.name, comment)
 
 
 async def _clicked(service: Remediator, body: bytes, actor: str) -> Response:
@@ -126,14 +140,26 @@ async def _clicked(service: Remediator, body: bytes, actor: str) -> Response:
 
 async def silence(service: Remediator, labels: Mapping[str, str], duration: str, actor: str, comment: str) -> Response:
     seconds = read_duration(duration)
-    silence_id, ends_at = await service.engine.acks.acknowledge(labels, seconds, duration, actor, comment)
+    need_alertmanager(service)
+    try:
+        silence_id, ends_at = await service.engine.acks.acknowledge(labels, seconds, duration, actor, comment)
+    except (Conflict, NotFound):
+        raise
+    except Permanent as error:
+        raise Invalid(f"Alertmanager will not have them: {error}", "labels") from error
     answer = {"ok": True, "silence_id": silence_id, "ends_at": _rfc3339(ends_at)}
     return Response(orjson.dumps(answer), media_type="application/json")
 
 
-async def list_silences(service: Remediator) -> dict[str, Any]:
+def need_alertmanager(service: Remediator) -> Alertmanagers:
+    """The configured Alertmanagers; Conflict where there are none."""
     if service.alertmanagers is None:
-        raise AutohealError("no Alertmanager is configured (ALERTMANAGER_URL)")
+        raise Conflict("no Alertmanager is configured (ALERTMANAGER_URL)")
+    return service.alertmanagers
+
+
+async def list_silences(service: Remediator) -> dict[str, Any]:
+    alertmanagers = need_alertmanager(service)
     with service.head.reading() as (state, _):
         ours = set(state.acks)
     rows = [
@@ -147,7 +173,7 @@ async def list_silences(service: Remediator) -> dict[str, Any]:
             "endsAt": _rfc3339(s.ends_at),
             "ours": s.id in ours,
         }
-        for s in await service.alertmanagers.silences()
+        for s in await alertmanagers.silences()
     ]
     return {"count": len(rows), "silences": rows}
 

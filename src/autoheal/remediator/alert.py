@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -15,7 +16,7 @@ from autoheal.core.moves.intake import AlertsArrived, Refused, Rejected
 from autoheal.engine.head import HeadThread
 from autoheal.engine.ports import StoreUnavailable
 from autoheal.remediator.service import Remediator
-from autoheal.sources.alertmanager import parse
+from autoheal.sources.alertmanager import Delivery, parse
 from autoheal.web.body import read_body
 from autoheal.web.problems import Problem, problem
 
@@ -23,6 +24,8 @@ log = structlog.get_logger("alert")
 
 TOGETHER = 10.0
 """Seconds over which further refusals of one reason are added up before they become one event."""
+LARGE = 1024 * 1024
+"""Bytes of a body beyond which it is read beside the loop."""
 
 
 class Door:
@@ -60,7 +63,8 @@ async def receive_alerts(request: Request, service: Remediator, door: Door) -> R
         _check_type(request.headers.get("content-type", ""))
         if service.stopping:
             raise StoreUnavailable("autoheal is stopping")
-        delivery = parse(await read_body(request), service.head.clock.now())
+        body = await read_body(request, timeout=service.body_timeout)
+        delivery = await _read(body, service.head.clock.now())
         move = AlertsArrived(
             delivery.alerts,
             origin=delivery.origin,
@@ -76,8 +80,13 @@ async def receive_alerts(request: Request, service: Remediator, door: Door) -> R
         return error.response()
     except StoreUnavailable as error:
         return problem(503, f"nothing was done: {error}", {"Retry-After": "5"})
-    body = orjson.dumps({"ok": True, "received": len(results), "results": results})
-    return Response(body, media_type="application/json")
+    answer = orjson.dumps({"ok": True, "received": len(results), "results": results})
+    return Response(answer, media_type="application/json")
+
+
+async def _read(body: bytes, now: float) -> Delivery:
+    """Large bodies are read in a thread, so that other callers are not kept waiting."""
+    return parse(body, now) if len(body) <= LARGE else await asyncio.to_thread(parse, body, now)
 
 
 _REASONS = {401: "unauthorized", 403: "forbidden", 413: "too_large", 408: "too_slow", 415: "wrong_type", 400: "cut_off"}

@@ -12,7 +12,7 @@ import orjson
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from prometheus_client.exposition import choose_encoder
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from autoheal.core.alert import FIRING, Alert, fingerprint
 from autoheal.core.decision import explain
@@ -26,10 +26,13 @@ from autoheal.remediator.service import Remediator
 from autoheal.remediator.stream import Tickets, stream
 from autoheal.web import problems
 from autoheal.web.access import ADMIN, OPS, Caller
-from autoheal.web.problems import Problem, answers
+from autoheal.web.body import BoundedBody
+from autoheal.web.problems import Problem, answers, visible
 
 PROTECTED = answers(400, 401, 403, 503)
+CHANGES = {**PROTECTED, **answers(408, 413)}
 Name = Annotated[str | None, Query(max_length=1000)]
+Pairs = Annotated[str | None, Query(max_length=60_000)]
 
 
 class ModeChange(BaseModel):
@@ -44,15 +47,22 @@ class Verb(BaseModel):
     """What a person adds to a verb; `outcome` is for settle, `mark` for mark."""
 
     model_config = ConfigDict(extra="forbid")
-    note: Annotated[str, Field(max_length=1000)] = ""
+    note: Annotated[str, Field(max_length=1000), AfterValidator(visible)] = ""
     outcome: Literal["healed", "failed"] | None = None
     mark: Literal["false_positive"] = "false_positive"
 
 
 def build(service: Remediator) -> FastAPI:
     """The application; `service` holds everything that it works with."""
-    app = FastAPI(title="Autoheal remediator", version=service.version, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Autoheal remediator",
+        version=service.version,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     problems.install(app)
+    app.add_middleware(BoundedBody, timeout=service.body_timeout, apart=("/alert",))
     _public(app, service)
     _alerts(app, service)
     _trail(app, service)
@@ -74,7 +84,7 @@ def _public(app: FastAPI, service: Remediator) -> None:
     @app.get("/", tags=["public"])
     async def status() -> dict[str, Any]:
         """What runs, in which mode, and which alerts it has an answer to."""
-        return status_of(service)
+        return await asyncio.to_thread(status_of, service)
 
     @app.get("/healthz", tags=["public"])
     @app.get("/-/healthy", tags=["public"], include_in_schema=False)
@@ -97,7 +107,7 @@ def _public(app: FastAPI, service: Remediator) -> None:
         """Prometheus text or OpenMetrics, by the Accept header."""
         encode, kind = choose_encoder(request.headers.get("accept", ""))
         service.metrics.sse_clients.set(service.tail.readers)
-        return Response(encode(service.metrics.registry), media_type=kind)
+        return Response(await asyncio.to_thread(encode, service.metrics.registry), media_type=kind)
 
     @app.get("/static/{name}", include_in_schema=False)
     async def static(name: str) -> Response:
@@ -231,7 +241,7 @@ def _trail(app: FastAPI, service: Remediator) -> None:
             _caller(request, service, OPS)
         return stream(request, service, kind, alertname)
 
-    @app.post("/events/ticket", tags=["trail"], responses=PROTECTED)
+    @app.post("/events/ticket", tags=["trail"], responses=CHANGES)
     async def ticket(request: Request) -> dict[str, Any]:
         """Leave to open one stream within 30 s, for an EventSource, which cannot send a token."""
         _caller(request, service, OPS, changes=True)
@@ -241,17 +251,21 @@ def _trail(app: FastAPI, service: Remediator) -> None:
     async def console(request: Request) -> Response:
         """The live list of events."""
         _caller(request, service, OPS)
-        return HTMLResponse(pages.console_page(status_of(service)), headers=pages.HEADERS)
+        return HTMLResponse(pages.console_page(await asyncio.to_thread(status_of, service)), headers=pages.HEADERS)
 
     @app.get("/explain", tags=["trail"], responses=PROTECTED)
-    async def explained(request: Request, labels: Name = None, annotations: Name = None) -> Response:
+    async def explained(request: Request, labels: Pairs = None, annotations: Pairs = None) -> Response:
         """The decision that would be taken now for these labels, and every gate's verdict."""
         _caller(request, service, OPS)
         names = ack.read_labels(labels)
-        notes = ack.check_labels(orjson.loads(annotations)) if annotations and annotations != "{}" else {}
-        with service.head.reading() as (state, policy):
-            now = service.head.clock.now()
-            return _json(explain(Case(Alert(FIRING, names, notes, now, fingerprint(names)), now, policy, state)))
+        notes = ack.read_pairs(ack.read_json(annotations, "annotations"), "annotations") if annotations else {}
+        return _json(await asyncio.to_thread(_explain, service, names, notes))
+
+
+def _explain(service: Remediator, labels: dict[str, str], annotations: dict[str, str]) -> dict[str, Any]:
+    with service.head.reading() as (state, policy):
+        now = service.head.clock.now()
+        return explain(Case(Alert(FIRING, labels, annotations, now, fingerprint(labels)), now, policy, state))
 
 
 _ACK_PARAMETERS = {
@@ -294,15 +308,17 @@ def _acks(app: FastAPI, service: Remediator) -> None:
         """Silence alerts with exactly these labels, watch them, and end the silence when they are gone."""
         return await ack.post_ack(request, service)
 
-    @app.get("/silences", tags=["silences"], responses={**PROTECTED, **answers(502)})
+    @app.get("/silences", tags=["silences"], responses={**PROTECTED, **answers(409, 502)})
     async def silences(request: Request) -> dict[str, Any]:
         """Alertmanager's silences; ``ours`` marks those that are watched."""
         _caller(request, service, OPS)
         return await ack.list_silences(service)
 
-    @app.post("/silences/{silence_id}/expire", tags=["silences"], responses={**PROTECTED, **answers(404, 502)})
+    @app.post("/silences/{silence_id}/expire", tags=["silences"], responses={**CHANGES, **answers(404, 409, 502)})
     async def expire(request: Request, silence_id: str) -> dict[str, Any]:
+        """End a silence; one that has ended is fine."""
         caller = _caller(request, service, OPS, changes=True)
+        ack.need_alertmanager(service)
         return {"ok": True, "ours": await service.engine.acks.expire(silence_id, caller.name)}
 
 
@@ -310,17 +326,9 @@ def _mode(app: FastAPI, service: Remediator) -> None:
     @app.get("/mode", tags=["operation"], responses=PROTECTED)
     async def mode(request: Request) -> dict[str, Any]:
         _caller(request, service, ADMIN)
-        with service.head.reading() as (state, _):
-            now = state.mode
-            return {
-                "enabled": now.enabled,
-                "dry_run": now.dry_run,
-                "source": now.source,
-                "since": now.since,
-                "by": now.by,
-            }
+        return await asyncio.to_thread(_mode_of, service)
 
-    @app.post("/mode", tags=["operation"], responses=PROTECTED)
+    @app.post("/mode", tags=["operation"], responses=CHANGES)
     async def set_mode(request: Request, change: ModeChange) -> dict[str, Any]:
         """Switch; once this is answered nothing more starts under the old mode."""
         caller = _caller(request, service, ADMIN, changes=True)
@@ -329,7 +337,7 @@ def _mode(app: FastAPI, service: Remediator) -> None:
         )
         return answer
 
-    @app.post("/policy/reload", tags=["operation"], responses=PROTECTED)
+    @app.post("/policy/reload", tags=["operation"], responses=CHANGES)
     @app.post("/-/reload", tags=["operation"], include_in_schema=False)
     async def reload(request: Request) -> dict[str, Any]:
         """Build the new policy whole, then take it; a bad one is refused and the old kept."""
@@ -337,8 +345,20 @@ def _mode(app: FastAPI, service: Remediator) -> None:
         return {"ok": True, **await service.reload(caller.name)}
 
 
+def _mode_of(service: Remediator) -> dict[str, Any]:
+    with service.head.reading() as (state, _):
+        now = state.mode
+        return {
+            "enabled": now.enabled,
+            "dry_run": now.dry_run,
+            "source": now.source,
+            "since": now.since,
+            "by": now.by,
+        }
+
+
 def _remediations(app: FastAPI, service: Remediator) -> None:
-    codes = {**PROTECTED, **answers(404, 409)}
+    codes = {**CHANGES, **answers(404, 409)}
 
     @app.get("/remediations", tags=["remediations"], responses=PROTECTED)
     async def remediations(

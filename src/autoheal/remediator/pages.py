@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import orjson
 
 from autoheal.core.events import KINDS
 
@@ -56,21 +55,23 @@ def ack_page(
         more = f"<p>and {len(hidden) - 20} more</p>" if len(hidden) > 20 else ""
         count = f"{len(hidden)} alert" + "s" * (len(hidden) != 1)
         matches = f"<p>It would hide {count} that fire now:</p><ul>{items}</ul>{more}"
+    said = f"<p>Comment: {show(comment)}</p>" if comment else ""
     fields = "".join(
-        f'<input type="hidden" name="{name}" value="{show(value)}">'
+        f'<input type="hidden" name="{name}" value="{html.escape(value)}">'
         for name, value in (("labels", _json(labels)), ("duration", duration), ("comment", comment), ("token", token))
     )
     return page(
         "Acknowledge",
         f"<h1>Acknowledge for {show(duration)}?</h1><p>A silence for alerts with exactly these labels:</p>"
-        f"<table>{rows}</table>{matches}"
+        f"<table>{rows}</table>{said}{matches}"
         f'<form method="post" action="/ack">{fields}<button>Silence for {show(duration)}</button></form>'
         "<p class=note>Nothing has been changed yet. If the alert resolves, it is told and the silence ends.</p>",
     )
 
 
 def _json(labels: Mapping[str, str]) -> str:
-    return orjson.dumps(dict(labels)).decode()
+    """ASCII only, so that a browser gives back exactly what was signed."""
+    return json.dumps(dict(labels))
 
 
 def _braces(labels: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from autoheal.engine.ports import Alertmanagers, RemediationRow
 from autoheal.remediator.clicks import Clicks
 from autoheal.remediator.metrics import Metrics
 from autoheal.web.access import Access
+from autoheal.web.body import BODY_TIMEOUT
 from autoheal.web.tail import Tail
 
 
@@ -70,3 +71,4 @@ class Remediator:
     version: str
     public_url: str
     stopping: bool = False
+    body_timeout: float = BODY_TIMEOUT

@@ -58,16 +58,18 @@ async def _chunks(
     service: Remediator, after: int, kinds: frozenset[str] | None, names: frozenset[str] | None
 ) -> AsyncIterator[str]:
     yield ": autoheal\n\n"
+    clock = service.head.clock
+    said = clock.monotonic()
     async for batch in service.tail.follow(after, BEAT):
         wanted = [
             _frame(item)
             for item in batch
             if (kinds is None or item.kind in kinds) and (names is None or item.alertname in names)
         ]
-        if wanted:
-            yield "".join(wanted)
-        elif not batch:
-            yield ": still here\n\n"
+        if not wanted and batch and clock.monotonic() - said < BEAT:
+            continue
+        said = clock.monotonic()
+        yield "".join(wanted) or ": still here\n\n"
 
 
 def _frame(item: Item) -> str:

@@ -58,16 +58,15 @@ class _Line(NamedTuple):
 
 @dataclass(slots=True)
 class Chain:
-    """Feed it every line in the order found. `before`: the id and hash of the event before the first line, None
-    where that is not known (then the first line is taken as it states itself)."""
+    """Feed it every line in the order found. `before`: the id and hash of the event before the first line; without
+    its hash the first line is taken as it states itself."""
 
-    before: tuple[int, str] | None = (0, GENESIS)
+    before: tuple[int, str | None] = (0, GENESIS)
     checked: int = 0
     first: int | None = None
     last: int = 0
     total: int = 0
     problems: list[Problem] = field(default_factory=list)
-    unanchored: bool = False
     _gaps: list[Gap] = field(default_factory=list)
     _hashes: OrderedDict[int, str] = field(default_factory=OrderedDict)
     _waiting: OrderedDict[int, tuple[str, bytes, str]] = field(default_factory=OrderedDict)
@@ -77,9 +76,14 @@ class Chain:
     _doubted: tuple[int, str] = (-1, "")
 
     def __post_init__(self) -> None:
-        if self.before is not None:
-            self.last = self.before[0]
-            self._hashes[self.last] = self.before[1]
+        self.last, digest = self.before
+        if digest is not None:
+            self._hashes[self.last] = digest
+
+    @property
+    def unanchored(self) -> bool:
+        """Whether nothing is known of what the first line follows."""
+        return self.before[1] is None and self.first is not None
 
     @property
     def last_hash(self) -> str:
@@ -102,28 +106,21 @@ class Chain:
             self._no_event(place, line)
             return None
         if self.first is None:
-            self._begin(row.id)
+            self.first = self.before[0] + 1
         if row.id == self.last + 1:
             self._next(place, row.id, line)
         else:
             self._held = _Line(place, row.id, line)
         return row
 
-    def _begin(self, event_id: int) -> None:
-        self.first = event_id
-        if self.before is None:
-            self.last = event_id - 1
-            self.unanchored = event_id > 1
-            if event_id == 1:
-                self._remember(0, GENESIS)
-
     def _no_event(self, place: str, line: bytes) -> None:
         """It may stand in an event's place; then the hash at its end, where it has one, keeps the chain going."""
-        known = self.first is not None or self.before is not None
-        expected = self.last + 1 + len(self._unread) if known else None
-        guess = "" if expected is None else f" (event {expected} is expected here)"
-        self.report(place, expected, "not an event", f"this line is no event{guess}")
+        expected = self.last + 1 + len(self._unread)
+        self.report(place, expected, "not an event", f"this line is no event (event {expected} is expected here)")
         sealed = unseal(line)
+        previous = self._hashes.get(expected - 1)
+        if sealed is not None and previous is not None:
+            self._doubted = (expected, _digest(previous, sealed[0]))
         self._unread.append("" if sealed is None else sealed[1])
 
     def _settle(self, held: _Line, row: Row | None, line: bytes) -> None:
@@ -191,6 +188,9 @@ class Chain:
 
     def _fills(self, place: str, event_id: int) -> bool:
         """Whether the id was missed before; then it is out of order, and no longer missing."""
+        if self.before[1] is None and event_id <= self.before[0] and event_id not in self._hashes:
+            self.report(place, event_id, "out of order", f"event {event_id} belongs before the first line")
+            return True
         for index, gap in enumerate(self._gaps):
             if gap.low <= event_id <= gap.high:
                 rest = [Gap(gap.place, gap.low, event_id - 1), Gap(gap.place, event_id + 1, gap.high)]

@@ -92,6 +92,7 @@ class LedgerTransaction:
         """Let an empty ledger begin later than at event 1; for a copy whose first part retention took."""
         if self.head.id:
             raise ValueError(f"the ledger stands at event {self.head.id}: it is not empty")
+        self.save([Fact(*schema.ANCHOR, f"[{event_id},null]")], [])
         self.head = Head(event_id, "", float("-inf"))
 
     def append(self, rows: Sequence[Row], head: Head) -> None:

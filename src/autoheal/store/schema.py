@@ -56,6 +56,9 @@ facts = Table(
     Column("due", Double),
 )
 
+ANCHOR = ("ledger", "anchor")
+"""The fact that says what the first event follows where that is not event 1: `[id, hash or null]`."""
+
 remediations = Table(
     "remediations",
     metadata,

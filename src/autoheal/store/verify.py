@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import Connection, bindparam, select
+import orjson
+from sqlalchemy import Connection, and_, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from autoheal.core.events import GENESIS
+from autoheal.core.events import GENESIS, follows
 from autoheal.engine.ports import Head, Row, StoreUnavailable
 from autoheal.store import connection as connections
 from autoheal.store import lines as files
 from autoheal.store.chain import Chain, Problem
-from autoheal.store.schema import clock_steps, events
+from autoheal.store.schema import ANCHOR, clock_steps, events, facts
 from autoheal.store.schema import head as head_table
 
 Anchor = tuple[int, str]
 """An event's id and hash, known from elsewhere: (0, GENESIS) is what the first event follows."""
 
 _BATCH = 2000
+_VOTERS = 20
 _COLUMNS = ("id", "ts", "kind", "alertname", "rule", "remediation_id")
 
 
@@ -47,7 +51,7 @@ def verify_file(
     `anchor`: the event before the first line, where retention took it; `end`: where the ledger stands, so that a
     cut tail is found; `witness`: an event's id and hash noted outside (the process log).
     """
-    chain = Chain(_before(anchor, lambda: _first_of(paths)))
+    chain = Chain(anchor or _before_files(paths))
     watch = _Witness(chain, witness)
     for path in paths:
         _read(chain, path, watch.see)
@@ -78,7 +82,7 @@ def verify_pair(
     with _Reading(url) as connection:
         end = _head(connection)
         database = _verify_database(connection, anchor, witness)
-        chain = Chain(_before(anchor, lambda: _first_of(paths)))
+        chain = Chain(anchor or _before_files(paths))
         compare = _Comparison(connection, chain)
         for path in paths:
             _read(chain, path, compare.see)
@@ -122,7 +126,7 @@ def _head(connection: Connection) -> Head:
 
 def _verify_database(connection: Connection, anchor: Anchor | None, witness: Anchor | None) -> Report:
     end = _head(connection)
-    chain = Chain(_before(anchor, lambda: _first_row(connection)))
+    chain = Chain(anchor or _before_rows(connection))
     watch = _Witness(chain, witness)
     steps: set[int] = set()
     before: float | None = None
@@ -257,31 +261,52 @@ class _Witness:
 # ---- the result -------------------------------------------------------------------------------------------------
 
 
-def _before(anchor: Anchor | None, first: Callable[[], int | None]) -> Anchor | None:
-    """What the first line must follow: the anchor given; the beginning, if it starts there; else nothing known."""
-    if anchor is not None:
-        return anchor
-    return (0, GENESIS) if first() in (1, None) else None
+def _before_files(paths: Sequence[Path]) -> tuple[int, str | None]:
+    """What the first line of the files must follow, as far as they say themselves.
+
+    A line that is sealed as the first one settles it; otherwise most of the first lines agree on where the count
+    begins, even where some were moved, edited or put in.
+    """
+    votes: Counter[int] = Counter()
+    for index, raw in enumerate(islice(_raw_lines(paths), _VOTERS)):
+        line = raw.rstrip(b"\n")
+        row = files.row_of(line)
+        if row is not None:
+            votes[row.id - index] += 1
+            if row.id == 1 and follows(line, GENESIS):
+                return 0, GENESIS
+    begins = max(votes, key=lambda start: (votes[start], -start), default=1)
+    return (0, GENESIS) if begins <= 1 else (begins - 1, None)
 
 
-def _first_of(paths: Sequence[Path]) -> int | None:
-    return files.first_id(paths[0]) if paths else None
+def _raw_lines(paths: Sequence[Path]) -> Iterator[bytes]:
+    for path in paths:
+        try:
+            with files.opened(path) as file:
+                yield from file
+        except (OSError, EOFError):
+            return  # it is reported where the file is read as a whole
 
 
-def _first_row(connection: Connection) -> int | None:
-    found: int | None = connection.execute(select(events.c.id).order_by(events.c.id).limit(1)).scalar()
-    return found
+def _before_rows(connection: Connection) -> tuple[int, str | None]:
+    """A ledger begins at event 1, unless its state says that retention, or a restored copy, began later."""
+    where = and_(facts.c.space == ANCHOR[0], facts.c.key == ANCHOR[1])
+    noted = connection.execute(select(facts.c.data).where(where)).scalar()
+    if noted is None:
+        return 0, GENESIS
+    event_id, digest = orjson.loads(noted)
+    return int(event_id), digest
 
 
 def _result(chain: Chain, compared: bool, witness: Anchor | None) -> Report:
     said = []
     if chain.unanchored:
         said.append(f"it starts at event {chain.first}: what came before was not checked")
-    if witness is not None:
-        said.append(f"up to event {witness[0]} it is what the witness saw, if no problem is named")
-    elif compared:
+    if witness is not None and chain.total == 0:
+        said.append(f"up to event {witness[0]} it is what the witness saw")
+    if compared:
         said.append("copy and database agree; who can write both could have cut both, which only a witness shows")
-    else:
+    elif witness is None:
         said.append(
             "no line in it was changed, removed or moved; a tail that was cut off, or a trail written anew as a "
             "whole, shows only beside the other half or a hash noted elsewhere (the process log has one every hour)"

@@ -95,8 +95,9 @@ class MemoryLedger:
         with self.disk.lock:
             self.trip("load")
             self.loads += 1
-            open_ones = [row for row in self.disk.remediations.values() if row.state in OPEN or row.state == UNKNOWN]
-            return Snapshot(self.disk.head, list(self.disk.facts.values()), open_ones)
+            unfinished = [row for row in self.disk.remediations.values() if row.state in OPEN or row.state == UNKNOWN]
+            unfinished.sort(key=lambda row: int(row.id.removeprefix("r")))
+            return Snapshot(self.disk.head, list(self.disk.facts.values()), unfinished)
 
     @contextmanager
     def transaction(self) -> Iterator[MemoryTransaction]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -14,8 +15,6 @@ from autoheal.web.problems import Problem
 VIEWER = "viewer"
 OPS = "ops"
 ADMIN = "admin"
-
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,7 @@ class Access:
         self._loopback = loopback
         self._insecure = insecure
         self._public_host = (urlsplit(public_url).hostname or "").lower()
+        self._public_netloc = urlsplit(public_url).netloc.lower()
 
     @property
     def open(self) -> bool:
@@ -53,6 +53,8 @@ class Access:
         token = bearer(headers)
         if self._admin is not None and token is not None and same(token, self._admin):
             return Caller("admin-token", ADMIN, True)
+        if token is not None and self._webhook is not None and same(token, self._webhook):
+            raise Problem(403, "the webhook token opens /alert and nothing else")
         if token is not None and self._admin is not None:
             raise Problem(401, "this token is not known here", {"WWW-Authenticate": "Bearer"})
         if not self.open:
@@ -73,20 +75,23 @@ class Access:
 
     def _near(self, headers: Mapping[str, str], changes: bool) -> None:
         """An open server is for programs on this machine: no web page may reach it through somebody's browser."""
-        if self._insecure:
-            return
         host = host_of(headers)
-        if host not in _LOOPBACK and host != self._public_host:
+        if not self._insecure and not is_loopback(host) and host != self._public_host:
             raise Problem(403, "an open server answers only to its own address; configure AUTOHEAL_ADMIN_TOKEN")
+        if not changes:
+            return
         origin = headers.get("origin")
-        if changes and origin is not None and (urlsplit(origin).netloc.lower() != headers.get("host", "").lower()):
+        own = (headers.get("host", "").lower(), self._public_netloc)
+        if origin is not None and netloc_of(origin) not in own:
+            raise Problem(403, "requests from other sites are refused")
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             raise Problem(403, "requests from other sites are refused")
 
-    def may_act_on_get(self, headers: Mapping[str, str]) -> bool:
-        """Safety rule 5: only a program that proves itself, or a plain one on an open loopback server."""
-        if bearer(headers) is not None:
+    def may_act_on_get(self, headers: Mapping[str, str], caller: Caller) -> bool:
+        """Safety rule 5: only a program that proved itself, or a plain one on an open loopback server."""
+        if caller.proved:
             return True
-        if not (self.open and self._loopback) or host_of(headers) not in _LOOPBACK:
+        if not (self.open and self._loopback) or not is_loopback(host_of(headers)):
             return False
         browser = any(name in ("origin", "referer") or name.startswith("sec-") for name in headers)
         fetched_ahead = "purpose" in headers or "x-purpose" in headers or "x-moz" in headers
@@ -110,6 +115,24 @@ def basic_password(headers: Mapping[str, str]) -> str | None:
 
 def same(given: str, known: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), known.encode("utf-8", "replace"))
+
+
+def netloc_of(origin: str) -> str:
+    """Host and port of an Origin; empty where it is ``null`` or no origin at all."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a Host names this machine: by the name localhost, or by an address (which no foreign DNS can be)."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def host_of(headers: Mapping[str, str]) -> str:

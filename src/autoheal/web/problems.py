@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -11,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from autoheal.core.errors import Conflict, Invalid, NotFound, Permanent, Temporary
+from autoheal.core.errors import AutohealError, Conflict, Invalid, NotFound
 from autoheal.engine.ports import StoreUnavailable
 
 
@@ -29,9 +30,18 @@ class Problem(Exception):
         return problem(self.status, self.detail, self.headers, **self.extra)
 
 
+_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """The text with NUL and lone surrogates, which UTF-8 or a database cannot hold, written out."""
+    return _UNWRITABLE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **extra: Any) -> Response:
     """The answer itself; `extra` members such as ``field`` are added."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **extra}
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": visible(detail), **extra}
     return Response(orjson.dumps(body), status, dict(headers or {}), "application/problem+json")
 
 
@@ -49,7 +59,7 @@ PROBLEM_SCHEMA = {
 
 
 def answers(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for the problem answers of a route; 400 and 401, 403 and 503 go with every protected one."""
+    """OpenAPI entries for the problem answers of a route."""
     content = {"application/problem+json": {"schema": PROBLEM_SCHEMA}}
     return {code: {"description": HTTPStatus(code).phrase, "content": content} for code in codes}
 
@@ -68,8 +78,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-        return problem(400, f"{field}: {first['msg']}", field=field)
+        where, *parts = first["loc"]
+        if where == "path":
+            return problem(404, "Not Found")
+        broken = first["type"] == "json_invalid"
+        field = str(where) if broken or not parts else ".".join(str(part) for part in parts)
+        return problem(400, f"{field}: {first['msg']}", field=visible(field)[:200])
 
     @app.exception_handler(Invalid)
     async def _invalid(request: Request, error: Invalid) -> Response:
@@ -87,10 +101,10 @@ def install(app: FastAPI) -> None:
     async def _store(request: Request, error: StoreUnavailable) -> Response:
         return problem(503, f"nothing was done: {error}", {"Retry-After": "5"})
 
-    @app.exception_handler(Temporary)
-    async def _temporary(request: Request, error: Temporary) -> Response:
+    @app.exception_handler(AutohealError)
+    async def _neighbour(request: Request, error: AutohealError) -> Response:
         return problem(502, str(error))
 
-    @app.exception_handler(Permanent)
-    async def _permanent(request: Request, error: Permanent) -> Response:
-        return problem(502, str(error))
+    @app.exception_handler(Exception)
+    async def _unforeseen(request: Request, error: Exception) -> Response:
+        return problem(500, "an error of Autoheal's own making; its log tells more")

@@ -60,6 +60,8 @@ class Tail:
             self._loop.call_soon_threadsafe(self._grow, items)
 
     def _grow(self, items: list[Item]) -> None:
+        if items[0].id != self.last_id + 1:
+            self._recent.clear()  # what lies between is in the store
         self._recent.extend(items)
         self.last_id = items[-1].id
         grown, self._grown = self._grown, asyncio.Event()

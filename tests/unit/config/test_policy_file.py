@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoheal.config.policy_file import Defaults, PolicyErrors, load_policy, parse_policy
+from autoheal.config.policy_file import DEFAULTS, Defaults, PolicyErrors, load_policy, parse_policy
 from autoheal.core.policy import AttemptBudget, BlastRadius, BreakerLimit, Limits, Policy, Probe, VerifySpec
 from tests.unit.config.kinds import KINDS
 
@@ -50,7 +50,7 @@ probes:
 """
 
 
-def read(text: str, env: dict[str, str] | None = None, defaults: Defaults = Defaults()) -> Policy:
+def read(text: str, env: dict[str, str] | None = None, defaults: Defaults = DEFAULTS) -> Policy:
     return parse_policy(text.encode(), "policy.yaml", env or {}, KINDS, defaults)
 
 
@@ -143,8 +143,8 @@ def test_anchors_and_aliases() -> None:
 
 
 def words(written: str, env: dict[str, str]) -> object:
-    text = "version: 1\nrules:\n  - name: r\n    match: [a=b]\n    steps:\n      - action:\n          say:\n            words:\n"
-    text += f"              - {written}\n"
+    text = "version: 1\nrules:\n  - name: r\n    match: [a=b]\n    steps:\n"
+    text += f"      - action:\n          say:\n            words:\n              - {written}\n"
     return read(text, env).rules[0].steps[0].action.options["words"]
 
 

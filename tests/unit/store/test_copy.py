@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.unit.store.trail import Trail
 
 from autoheal.store.copy import AuditCopy
 from autoheal.store.lines import parts
 from autoheal.store.verify import verify_pair
+from tests.unit.store.trail import Trail
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def again(trail: Trail, copy: AuditCopy) -> AuditCopy:
 def whole(trail: Trail) -> bool:
     """Every line of the ledger once, in order, over all parts; and the verification agrees."""
     paths = [part.path for part in parts(trail.copy)]
-    text = "".join(gzip.open(p, "rt").read() if p.suffix == ".gz" else p.read_text() for p in paths)
+    text = "".join((gzip.decompress(p.read_bytes()) if p.suffix == ".gz" else p.read_bytes()).decode() for p in paths)
     database, copy = verify_pair(paths, trail.url)
     return text == "".join(line + "\n" for line in trail.lines) and database.ok and copy.ok
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.store.trail import Trail
 
 from autoheal.store import timerange
 from autoheal.store.query import Page, Reader
+from tests.unit.store.trail import Trail
 
 KINDS = ["decision_skip", "decision_act", "heartbeat", "ack"]
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.store.trail import Trail
 
 from autoheal.engine.ports import Fact, RemediationRow
 from autoheal.store.copy import AuditCopy
 from autoheal.store.restore import CopyDamaged, restore
 from autoheal.store.verify import verify_pair
+from tests.unit.store.trail import Trail
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_damaged_copy_is_not_imported_and_the_damage_is_named(trail: Trail, sa
     with pytest.raises(CopyDamaged, match=r"audit.jsonl:7: edited"):
         restore(trail.copy, trail.ledger)
     assert trail.reader.head().id == 0
-    put(trail.copy, ["x"] * 20)
+    put(trail.copy, [saved[0], *["x"] * 20])
     with pytest.raises(CopyDamaged, match="15 more"):
         restore(trail.copy, trail.ledger)
 

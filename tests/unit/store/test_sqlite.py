@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
-from tests.unit.store.trail import Trail, sealed
 
 from autoheal.core.errors import Permanent
 from autoheal.engine.ports import Fact, RemediationRow, StoreUnavailable
@@ -23,6 +22,7 @@ from autoheal.store.lock import NAME, DirectoryHeld
 from autoheal.store.query import Reader
 from autoheal.store.schema import VERSION, metadata, number
 from autoheal.store.sqlite import SqliteLedger
+from tests.unit.store.trail import Trail
 
 
 @contextmanager
@@ -238,8 +238,27 @@ def test_a_start_on_an_existing_ledger_does_not_import_alembic(tmp_path: Path) -
     assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout == "False\n"
 
 
-def test_rows_of_another_step_are_sealed_alike(trail: Trail) -> None:
-    first = trail.add({"alertname": "Ünï", "rule": "r", "remediation_id": "r1"})[0]
-    assert trail.reader.event(1) == first.line and trail.reader.event(2) is None
-    rows, _ = sealed(trail.reader.head(), [{}])
-    assert rows[0].id == 2
+def test_an_event_is_found_by_its_id(trail: Trail) -> None:
+    row = trail.add({"alertname": "Ünï", "rule": "r", "remediation_id": "r1"})[0]
+    assert trail.reader.event(1) == row.line and trail.reader.event(2) is None
+
+
+def test_reopening_may_fail_and_be_tried_again(trail: Trail) -> None:
+    trail.add(count=2)
+    trail.reader.close()
+    aside = trail.directory.with_name("aside")
+    trail.directory.rename(aside)
+    with pytest.raises(StoreUnavailable, match="cannot be opened"):
+        trail.ledger.reopen()
+    with pytest.raises(StoreUnavailable), trail.ledger.transaction():
+        pass
+    aside.rename(trail.directory)
+    trail.ledger.reopen()
+    trail.add(count=1)
+    assert len(trail.lines) == 3
+
+
+def test_a_ledger_that_has_begun_cannot_begin_later(trail: Trail) -> None:
+    trail.add(count=1)
+    with pytest.raises(ValueError), trail.ledger.transaction() as transaction:
+        transaction.start_after(9)

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.store.trail import Trail, sealed
 
 from autoheal.core.events import GENESIS
 from autoheal.engine.ports import Head, StoreUnavailable
 from autoheal.store import chain as chains
 from autoheal.store.verify import Report, verify_database, verify_file, verify_pair
+from tests.unit.store.trail import Trail, sealed
 
 COUNT = 12
 EVENTS: list[dict[str, Any]] = [
@@ -73,6 +73,32 @@ def test_an_edited_byte_is_found(place: Path, event_id: int, at: int, byte: int)
         assert {problem.event_id for problem in report.problems} <= {event_id}, report.problems
 
 
+@pytest.mark.parametrize("event_id", [1, 2, COUNT - 1])
+@pytest.mark.parametrize("false", [1, 5, 900])
+def test_an_edited_id_is_found_and_named_by_its_true_one(place: Path, event_id: int, false: int) -> None:
+    if false == event_id:
+        return
+    lines = [*LINES]
+    lines[event_id - 1] = lines[event_id - 1].replace(f'"id":{event_id},', f'"id":{false},')
+    report = verify_file([written(place, lines)], end=HEAD)
+    assert named(report) == {("edited", event_id)} and f"calls itself event {false}" in report.problems[0].detail
+
+
+@pytest.mark.parametrize("event_id", [1, 6, COUNT])
+def test_a_line_that_lost_its_hash_is_named(place: Path, event_id: int) -> None:
+    lines = [*LINES]
+    lines[event_id - 1] = lines[event_id - 1].split(',"hash"')[0] + "}"
+    report = verify_file([written(place, lines)], anchor=(0, GENESIS))
+    assert named(report) == {("edited", event_id)} and "no hash" in report.problems[0].detail
+
+
+def test_the_first_line_far_behind_is_out_of_order(place: Path) -> None:
+    rows, _ = sealed(Head(0, GENESIS, 0.0), [{}] * 60)
+    lines = [row.line for row in rows]
+    report = verify_file([written(place, [*lines[1:50], lines[0], *lines[50:]])])
+    assert named(report) == {("out of order", 1)} and report.total == 1
+
+
 @each
 @given(event_id=ids)
 def test_an_event_that_was_edited_and_sealed_anew_is_found(place: Path, event_id: int) -> None:
@@ -88,7 +114,7 @@ def test_an_event_that_was_edited_and_sealed_anew_is_found(place: Path, event_id
 @given(low=ids, length=st.integers(1, 4))
 def test_removed_lines_are_found_and_named(place: Path, low: int, length: int) -> None:
     high = min(COUNT, low + length - 1)
-    report = verify_file([written(place, LINES[: low - 1] + LINES[high:])], end=HEAD)
+    report = verify_file([written(place, LINES[: low - 1] + LINES[high:])], anchor=(0, GENESIS), end=HEAD)
     assert len(report.problems) == 1 and not report.ok
     problem = report.problems[0]
     if high == COUNT:
@@ -122,7 +148,9 @@ def test_a_doubled_line_is_found_and_named(place: Path, event_id: int, after: in
 
 
 @each
-@given(after=st.integers(0, COUNT), text=st.sampled_from([b"", b"{}", b"null", b"hello", b'{"id":"1"}', b"\xff\0", b"[1]"]))
+@given(
+    after=st.integers(0, COUNT), text=st.sampled_from([b"", b"{}", b"null", b"hello", b'{"id":"1"}', b"\xff\0", b"[1]"])
+)
 def test_an_inserted_line_that_is_no_event_is_found(place: Path, after: int, text: bytes) -> None:
     report = verify_file([written(place, [*LINES[:after], text, *LINES[after:]])], end=HEAD)
     assert {wrong for wrong, _ in named(report)} == {"not an event"} and report.total == 1
@@ -188,7 +216,7 @@ def test_the_list_of_problems_is_bounded(place: Path, monkeypatch: pytest.Monkey
 
 Damage = tuple[str, tuple[Any, ...], str]
 DAMAGES: dict[str, Damage] = {
-    "line edited": ("UPDATE events SET line=replace(line, '\"rule\":\"r\"', '\"rule\":\"s\"') WHERE id=5", (), "edited"),
+    "line edited": ('UPDATE events SET line=replace(line, \'"rule":"r"\', \'"rule":"s"\') WHERE id=5', (), "edited"),
     "hash edited": ("UPDATE events SET line=substr(line, 1, length(line)-3) || '-\"}' WHERE id=5", (), "edited"),
     "line is no text": ("UPDATE events SET line=x'ff00' WHERE id=5", (), "not an event"),
     "row removed": ("DELETE FROM events WHERE id=5", (), "missing"),
@@ -197,6 +225,7 @@ DAMAGES: dict[str, Damage] = {
     "alertname column": ("UPDATE events SET alertname=NULL WHERE id=5", (), "columns"),
     "rule column": ("UPDATE events SET rule='other' WHERE id=5", (), "columns"),
     "remediation column": ("UPDATE events SET remediation_id='r1' WHERE id=5", (), "columns"),
+    "first row removed": ("DELETE FROM events WHERE id<5", (), "missing"),
     "tail cut": ("DELETE FROM events WHERE id>=5", (), "cut"),
     "head hash": ("UPDATE head SET hash=?", ("f" * 64,), "head"),
     "head back": ("UPDATE head SET id=id-1", (), "head"),
@@ -242,7 +271,7 @@ def test_damage_to_the_database_is_found_and_named(fresh: Callable[[], Trail], n
     report = verify_database(trail.url)
     assert wrong in {problem.wrong for problem in report.problems}, report.problems
     named_ids = {problem.event_id for problem in report.problems if problem.wrong == wrong}
-    assert wrong in ("head", "clock steps") or name == "all gone" or 5 in named_ids
+    assert wrong in ("head", "clock steps") or name == "all gone" or (1 if "first" in name else 5) in named_ids
     assert name == "step invented" or wrong != "clock steps" or 8 in named_ids
     trail.close()
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from autoheal.core.decision import Decision, decide
 from autoheal.core.errors import Invalid
 from autoheal.core.gates import Case, Silenced
-from autoheal.core.moves.escalate import escalate, settle
+from autoheal.core.moves.escalate import budget_used_up, escalate, settle
 from autoheal.core.moves.intake import of, record_go_or_hold
 from autoheal.core.policy import Rule
 from autoheal.core.remediation import RESERVED, RUNNING, UNKNOWN, VERIFYING, Remediation
@@ -51,11 +51,11 @@ class MayStart:
         if decision.result == "hold":
             record_go_or_hold(turn, of(remediation) | {"cmd": remediation.cmd, "trace": decision.trace}, decision)
             return None
-        not_now(turn, remediation, decision)
+        not_now(turn, remediation, case, decision)
         return None
 
 
-def not_now(turn: Turn, remediation: Remediation, decision: Decision) -> None:
+def not_now(turn: Turn, remediation: Remediation, case: Case, decision: Decision) -> None:
     """It was decided, but what holds now says no: it ends, and time may bring it back."""
     turn.emit(
         "cancelled",
@@ -67,6 +67,8 @@ def not_now(turn: Turn, remediation: Remediation, decision: Decision) -> None:
             "until": decision.until or (turn.now + 60 if decision.reason == "silenced" else None),
         },
     )
+    if decision.reason == "budget":
+        budget_used_up(turn, case, decision.why)
 
 
 def _start(turn: Turn, remediation: Remediation, rule: Rule) -> Start | None:
@@ -165,6 +167,8 @@ class Outcome:
             "duration_seconds": round(self.duration, 6),
         }
         late = remediation.state == UNKNOWN
+        if late and self.status in ("ok", "fail"):
+            settle(turn, f"remediation:{remediation.id}", "late_outcome")
         if self.status == "ok":
             self._ok(turn, remediation, fields)
         elif self.status == "fail":
@@ -174,8 +178,6 @@ class Outcome:
         elif self.status == "not_started" and not late:
             end = {"state": "expired", "reason": "not_started", "not_started": True}
             turn.emit("cancelled", of(remediation) | fields | end)
-        if late and remediation.state != UNKNOWN:
-            settle(turn, f"remediation:{remediation.id}", "late_outcome")
         return True
 
     def _ok(self, turn: Turn, remediation: Remediation, fields: dict[str, Any]) -> None:

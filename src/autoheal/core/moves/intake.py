@@ -11,7 +11,7 @@ from autoheal.core.decision import Decision, decide
 from autoheal.core.gates import Case
 from autoheal.core.moves.escalate import budget_used_up, escalate, settle
 from autoheal.core.policy import Rule
-from autoheal.core.remediation import HELD, RESERVED, UNKNOWN, Remediation
+from autoheal.core.remediation import HELD, RESERVED, UNKNOWN, VERIFYING, Remediation
 from autoheal.core.state import Deferred
 from autoheal.core.turn import Turn
 
@@ -138,7 +138,8 @@ def _skip(turn: Turn, case: Case, decision: Decision, origin: str, seen_at: floa
         fields["wait_key"] = decision.wait_key
         if decision.until is None and decision.wait_key is None:
             fields["until"] = turn.now + SILENCED_AGAIN
-    if alert.resolved and (case.rule is not None or alert.fingerprint in turn.state.by_fingerprint):
+    known = alert.fingerprint in turn.state.by_fingerprint or alert.fingerprint in turn.state.deferred
+    if alert.resolved and (case.rule is not None or known):
         fields["resolves"] = alert.starts_at
     turn.emit("decision_skip", fields)
     if alert.resolved:
@@ -191,6 +192,7 @@ def record_go_or_hold(turn: Turn, fields: dict[str, Any], decision: Decision) ->
     if decision.reason == "approval":
         turn.emit("approval_requested", about | {"until": decision.until})
     elif "blast_radius" not in turn.state.escalations:
+        del about["fingerprint"]  # it stands for all that is held, not only for the first
         summary = f"Blast radius reached: {decision.why}. Further actions are held."
         escalate(turn, "blast_radius", "critical", "blast_radius", summary, about)
 
@@ -203,8 +205,9 @@ def end_what_resolved(turn: Turn, alert: Alert) -> None:
                 "cancelled",
                 of(remediation) | {"state": "cancelled", "reason": "resolved", "effect": "self_resolved"},
             )
-        elif remediation.state == UNKNOWN:
-            turn.emit("settled", of(remediation) | {"state": "cancelled", "reason": "resolved"})
+        elif remediation.state == UNKNOWN or (remediation.state == VERIFYING and remediation.inconclusive):
+            end = {"state": "cancelled", "reason": "resolved", "effect": "unknown"}
+            turn.emit("settled", of(remediation) | end)
     if turn.state.escalations:
         for escalation in list(turn.state.escalations.values()):
             if escalation.fingerprint == alert.fingerprint and escalation.starts_at <= alert.starts_at:
@@ -247,6 +250,8 @@ class Recheck:
                     "trace": {"still_firing": f"{gone}: not decided again after {entry.reason}"},
                 },
             )
+            if self.firing is False:
+                end_what_resolved(turn, entry.alert)
             return None
         seen = turn.now if self.firing else entry.seen_at
         return admit(turn, entry.alert, entry.origin, seen_at=seen)

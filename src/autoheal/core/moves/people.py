@@ -50,7 +50,7 @@ def release(turn: Turn, remediation: Remediation) -> bool:
         fields = of(remediation) | {"cmd": remediation.cmd, "trace": decision.trace}
         record_go_or_hold(turn, fields, decision)
     else:
-        not_now(turn, remediation, decision)
+        not_now(turn, remediation, case, decision)
     return True
 
 

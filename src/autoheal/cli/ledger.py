@@ -1,0 +1,159 @@
+"""Reading the ledger on disk, beside a running service or without one: verification and export."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from autoheal.cli import render
+from autoheal.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from autoheal.config.settings import Settings
+    from autoheal.store.verify import Anchor, Report
+
+Named = list[tuple[str, "Report"]]
+
+
+def settings(data_dir: Path | None) -> Settings:
+    """The settings, with another data directory where one is given."""
+    from autoheal.config.settings import Settings
+
+    over = {} if data_dir is None else {"AUTOHEAL_DATA_DIR": str(data_dir), "AUTOHEAL_AUDIT_PATH": ""}
+    return Settings.from_env({**os.environ, **over})
+
+
+def anchor(text: str | None) -> Anchor | None:
+    """An event's id and hash from ``ID:HASH``."""
+    if text is None:
+        return None
+    number, _, digest = text.strip().partition(":")
+    if not (number.isascii() and number.isdigit()) or len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        raise Invalid("expected ID:HASH, an event's number and 64 hexadecimal digits", "--witness")
+    return int(number), digest
+
+
+# ---- verify -----------------------------------------------------------------------------------------------------
+
+
+def verify_files(paths: Sequence[Path], witness: Anchor | None) -> Named:
+    from autoheal.store.verify import verify_file
+
+    for path in paths:
+        if not path.is_file():
+            raise Invalid(f"there is no file {path}", "--file")
+    return [(", ".join(map(str, paths)), verify_file(list(paths), witness=witness))]
+
+
+def verify_directory(data_dir: Path | None, witness: Anchor | None) -> Named:
+    """Database and copy, each by itself and against the other; or the one that is there."""
+    found = settings(data_dir)
+    url = _database(found)
+    paths = _copy(found)
+    if url is None and not paths:
+        raise Invalid(f"there is neither a ledger nor a copy in {found.data_dir}", "--data-dir")
+    reports = _verify(url, paths, witness)
+    if url is not None and paths and _merely_behind(reports):
+        # a running service writes the copy after the database: what looked like a cut tail may only have been late
+        reports = _verify(url, _copy(found), witness)
+    return reports
+
+
+def _database(found: Settings) -> str | None:
+    from autoheal.store.sqlite import database_path, database_url
+
+    if found.database_url is not None:
+        return found.database_url.reveal()
+    return database_url(found.data_dir) if database_path(found.data_dir).exists() else None
+
+
+def _copy(found: Settings) -> list[Path]:
+    from autoheal.store import lines
+
+    return [part.path for part in lines.parts(found.audit_path)]
+
+
+def _verify(url: str | None, paths: Sequence[Path], witness: Anchor | None) -> Named:
+    from autoheal.store import verify
+
+    if url is None:
+        return [("copy", verify.verify_file(paths, witness=witness))]
+    if not paths:
+        return [("database", verify.verify_database(url, witness=witness))]
+    database, copy = verify.verify_pair(paths, url, witness=witness)
+    return [("database", database), ("copy", copy)]
+
+
+def _merely_behind(reports: Named) -> bool:
+    problems = [problem for _, report in reports for problem in report.problems]
+    return bool(problems) and all(problem.wrong == "cut" for problem in problems)
+
+
+def as_dict(name: str, report: Report) -> dict[str, Any]:
+    return {
+        "what": name,
+        "ok": report.ok,
+        "checked": report.checked,
+        "first_id": report.first_id,
+        "last_id": report.last_id,
+        "last_hash": report.last_hash,
+        "total": report.total,
+        "problems": [problem._asdict() for problem in report.problems],
+        "note": report.note,
+    }
+
+
+def show(name: str, report: Report) -> None:
+    """The verdict, every problem that was kept, and what the verdict proves."""
+    verdict = render.text("whole", "bold green") if report.ok else render.text("BROKEN", "bold red")
+    count = f"{report.checked} event{'' if report.checked == 1 else 's'}"
+    reach = f"{count} ({report.first_id} to {report.last_id})" if report.first_id is not None else count
+    render.say(f"{name}:", verdict, reach)
+    for problem in report.problems:
+        render.say(render.text(f"  {problem.place}:", "bold"), render.text(problem.wrong, "red"), problem.detail)
+    if report.total > len(report.problems):
+        render.say(f"  and {report.total - len(report.problems)} more")
+    if report.last_hash:
+        render.say(render.text(f"  last {report.last_id}:{report.last_hash}", "dim"))
+    render.say(render.text(f"  {report.note}", "dim"))
+
+
+# ---- export -----------------------------------------------------------------------------------------------------
+
+
+def export(data_dir: Path | None, since_id: int, output: Path | None) -> tuple[int, int]:
+    """Write the lines after `since_id`; how many, and the last one's id. A file appears only when it is whole."""
+    found = settings(data_dir)
+    url = _database(found)
+    if url is None:
+        raise Invalid(f"there is no ledger in {found.data_dir}", "--data-dir")
+    if output is None:
+        return _write(url, since_id, sys.stdout.buffer)
+    part = output.with_name(f".{output.name}.part")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            done = _write(url, since_id, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, output)
+    finally:
+        part.unlink(missing_ok=True)
+    return done
+
+
+def _write(url: str, after: int, file: BinaryIO) -> tuple[int, int]:
+    from autoheal.store.query import Reader
+
+    reader = Reader(url, pool_size=1)
+    count = 0
+    try:
+        while rows := reader.lines_after(after):
+            file.write("".join(f"{line}\n" for _, line in rows).encode())
+            count, after = count + len(rows), rows[-1][0]
+        file.flush()
+    finally:
+        reader.close()
+    return count, after

@@ -1,0 +1,288 @@
+"""The environment: every variable, its default, its mistakes; secrets that do not show."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoheal.config.mistakes import SettingsErrors
+from autoheal.config.secrets import SECRET_NAMES, Secret
+from autoheal.config.settings import Settings
+
+
+def mistakes(**environ: str) -> list[str]:
+    with pytest.raises(SettingsErrors) as caught:
+        Settings.from_env(environ)
+    assert str(caught.value) == "\n".join(caught.value.mistakes)
+    return list(caught.value.mistakes)
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    found = Settings.from_env({"PATH": "/bin", "HOME": "/", "PORT": "nonsense"})
+    assert (found.enabled, found.dry_run) == (False, True)
+    assert (found.data_dir, found.audit_path, found.policy_file) == (Path("data"), Path("data/audit.jsonl"), None)
+    assert (found.default_cooldown, found.stale_after) == (600.0, 14700.0)
+    assert (found.cooldown_tcp_down, found.cooldown_uptime_fail, found.cooldown_scrape_stale) == (600.0, 600.0, 600.0)
+    assert (found.alertmanager_urls, found.prometheus_url) == ((), None)
+    assert (found.host, found.port, found.public_url) == ("127.0.0.1", 9009, "http://localhost:9009")
+    assert (found.webhook_token, found.admin_token, found.secret_key, found.allow_insecure) == (None, None, None, False)
+    assert (found.oidc_enabled, found.oidc_issuer, found.oidc_roles_claim) == (False, None, "roles")
+    assert (found.cors_enabled, found.cors_origins) == (False, ())
+    assert (found.rate_limit_enabled, found.rate_limit_requests, found.rate_limit_window) == (False, 100, 60.0)
+    assert (found.slack_api_url, found.threader_port) == ("https://slack.com/api/", 9009)
+    assert (found.database_url, found.redis_url, found.vault_addr, found.vault_token) == (None, None, None, None)
+    assert (found.log_level, found.log_format, found.otel_endpoint) == ("INFO", "auto", None)
+    assert (found.heartbeat, found.audit_segment_bytes, found.drain) == (60.0, 64 * 1024 * 1024, 25.0)
+    assert found == Settings()
+
+
+CONTRACT = """
+AUTOHEAL_ENABLED AUTOHEAL_DRY_RUN AUTOHEAL_DATA_DIR AUTOHEAL_AUDIT_PATH AUTOHEAL_POLICY_FILE
+AUTOHEAL_DEFAULT_COOLDOWN_SEC AUTOHEAL_STALE_AFTER COOLDOWN_TCP_DOWN_SEC COOLDOWN_UPTIME_FAIL_SEC
+COOLDOWN_SCRAPE_STALE_SEC ALERTMANAGER_URL PROMETHEUS_URL AUTOHEAL_PUBLIC_URL AUTOHEAL_HOST AUTOHEAL_PORT
+AUTOHEAL_WEBHOOK_TOKEN AUTOHEAL_ADMIN_TOKEN AUTOHEAL_ALLOW_INSECURE SECRET_KEY AUTOHEAL_OIDC_ENABLED OIDC_ISSUER
+OIDC_AUDIENCE OIDC_CLIENT_ID OIDC_CLIENT_SECRET OIDC_ROLES_CLAIM AUTOHEAL_CORS_ENABLED AUTOHEAL_CORS_ORIGINS
+AUTOHEAL_RATE_LIMIT_ENABLED AUTOHEAL_RATE_LIMIT_REQUESTS AUTOHEAL_RATE_LIMIT_WINDOW SLACK_WEBHOOK_URL SLACK_BOT_TOKEN
+SLACK_SIGNING_SECRET SLACK_API_URL THREADER_PORT DATABASE_URL REDIS_URL VAULT_ADDR VAULT_TOKEN LOG_LEVEL LOG_FORMAT
+OTEL_EXPORTER_OTLP_ENDPOINT
+""".split()
+
+
+def test_every_variable_of_the_contract_is_read() -> None:
+    assert set(CONTRACT) <= set(Settings.NAMES)
+    assert len(set(Settings.NAMES)) == len(Settings.NAMES)
+
+
+READ: list[tuple[str, str, str, Any]] = [
+    ("AUTOHEAL_ENABLED", "true", "enabled", True),
+    ("AUTOHEAL_ENABLED", " ON ", "enabled", True),
+    ("AUTOHEAL_DRY_RUN", "0", "dry_run", False),
+    ("AUTOHEAL_DRY_RUN", "No", "dry_run", False),
+    ("AUTOHEAL_DRY_RUN", "", "dry_run", True),
+    ("AUTOHEAL_DATA_DIR", "/data", "audit_path", Path("/data/audit.jsonl")),
+    ("AUTOHEAL_AUDIT_PATH", "/var/log/a.jsonl", "audit_path", Path("/var/log/a.jsonl")),
+    ("AUTOHEAL_POLICY_FILE", "/etc/p.yaml", "policy_file", Path("/etc/p.yaml")),
+    ("AUTOHEAL_DEFAULT_COOLDOWN_SEC", "90", "default_cooldown", 90.0),
+    ("AUTOHEAL_STALE_AFTER", "1h", "stale_after", 3600.0),
+    ("AUTOHEAL_STALE_AFTER", "120", "stale_after", 120.0),
+    ("ALERTMANAGER_URL", "http://a:9093/, https://b/am/", "alertmanager_urls", ("http://a:9093", "https://b/am")),
+    ("ALERTMANAGER_URL", "http://a,http://a/", "alertmanager_urls", ("http://a",)),
+    ("PROMETHEUS_URL", "http://[::1]:9090/", "prometheus_url", "http://[::1]:9090"),
+    ("AUTOHEAL_HOST", "0.0.0.0", "host", "0.0.0.0"),
+    ("AUTOHEAL_HOST", "::1", "host", "::1"),
+    ("AUTOHEAL_PORT", "8080", "port", 8080),
+    (
+        "AUTOHEAL_CORS_ORIGINS",
+        "https://a.example,http://b:8080",
+        "cors_origins",
+        ("https://a.example", "http://b:8080"),
+    ),
+    ("LOG_LEVEL", "warn", "log_level", "WARNING"),
+    ("LOG_FORMAT", "JSON", "log_format", "json"),
+    ("AUTOHEAL_HEARTBEAT_SEC", "0.5", "heartbeat", 0.5),
+    ("OIDC_ISSUER", "https://id.example/realm/", "oidc_issuer", "https://id.example/realm/"),
+    ("DOCKER_HOST", "unix:///var/run/docker.sock", "docker_host", "unix:///var/run/docker.sock"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "field", "value"), READ)
+def test_read(name: str, text: str, field: str, value: object) -> None:
+    assert getattr(Settings.from_env({name: text}), field) == value
+
+
+WRONG: list[tuple[str, str, str]] = [
+    ("AUTOHEAL_DRY_RUN", "maybe", "AUTOHEAL_DRY_RUN: expected true or false, got 'maybe'"),
+    ("AUTOHEAL_PORT", "0", "AUTOHEAL_PORT: 0 is not between 1 and 65535"),
+    ("AUTOHEAL_PORT", "http", "AUTOHEAL_PORT: expected a whole number, got 'http'"),
+    (
+        "AUTOHEAL_HOST",
+        "localhost:9009",
+        "AUTOHEAL_HOST: expected an address such as 0.0.0.0 or a name, got 'localhost:9009'",
+    ),
+    ("AUTOHEAL_HOST", "300.0.0.1", "AUTOHEAL_HOST: expected an address such as 0.0.0.0 or a name, got '300.0.0.1'"),
+    (
+        "AUTOHEAL_DEFAULT_COOLDOWN_SEC",
+        "10m",
+        "AUTOHEAL_DEFAULT_COOLDOWN_SEC: expected a number of seconds, such as 600, got '10m'",
+    ),
+    ("COOLDOWN_TCP_DOWN_SEC", "5", "COOLDOWN_TCP_DOWN_SEC: 5 is not between 30 and 3.16224e+07 seconds"),
+    ("AUTOHEAL_STALE_AFTER", "soon", "AUTOHEAL_STALE_AFTER: 'soon' is no duration; write it as 90s, 10m, 4h5m or 1d"),
+    ("AUTOHEAL_STALE_AFTER", "5s", "AUTOHEAL_STALE_AFTER: 5s is less than 1m"),
+    ("ALERTMANAGER_URL", "alertmanager:9093", "ALERTMANAGER_URL: expected an http:// or https:// URL"),
+    ("ALERTMANAGER_URL", "http://a,,http://b", "ALERTMANAGER_URL: there is an empty place between commas"),
+    ("ALERTMANAGER_URL", "http://a:99999", "ALERTMANAGER_URL: expected an http:// or https:// URL"),
+    (
+        "PROMETHEUS_URL",
+        "http://me:hush@p:9090",
+        "PROMETHEUS_URL: a URL with a name or password in it would show in logs and in the trail",
+    ),
+    ("PROMETHEUS_URL", "http://p/?x=1", "PROMETHEUS_URL: a URL without ? and # is needed"),
+    ("AUTOHEAL_CORS_ORIGINS", "https://a/b", "AUTOHEAL_CORS_ORIGINS: https://a/b is no origin: it has a path"),
+    ("LOG_LEVEL", "loud", "LOG_LEVEL: expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL, got 'loud'"),
+    ("LOG_FORMAT", "xml", "LOG_FORMAT: expected one of auto, json, console, got 'xml'"),
+    ("AUTOHEAL_PROT", "1", 'AUTOHEAL_PROT: unknown variable (did you mean "AUTOHEAL_PORT"?)'),
+    ("AUTOHEAL_DRYRUN", "1", 'AUTOHEAL_DRYRUN: unknown variable (did you mean "AUTOHEAL_DRY_RUN"?)'),
+    (
+        "AUTOHEAL_ADMIN_TOKEN_FIEL",
+        "x",
+        'AUTOHEAL_ADMIN_TOKEN_FIEL: unknown variable (did you mean "AUTOHEAL_ADMIN_TOKEN_FILE"?)',
+    ),
+    ("AUTOHEAL_CORS_ENABLED", "1", "AUTOHEAL_CORS_ORIGINS: needed because AUTOHEAL_CORS_ENABLED is true"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "said"), WRONG)
+def test_wrong(name: str, text: str, said: str) -> None:
+    assert mistakes(**{name: text}) == [said]
+
+
+def test_all_mistakes_at_once() -> None:
+    wrong = {name: text for name, text, _ in WRONG} | {"AUTOHEAL_OIDC_ENABLED": "1"}
+    needed = {"OIDC_ISSUER", "OIDC_AUDIENCE"}
+    found = {line.partition(":")[0] for line in mistakes(**wrong)}
+    assert found == (set(wrong) | needed) - {"AUTOHEAL_OIDC_ENABLED", "AUTOHEAL_CORS_ENABLED"}
+
+
+# ---- Kubernetes -----------------------------------------------------------------------------------------------------
+
+LINKS = {
+    "AUTOHEAL_SERVICE_HOST": "10.0.0.1",
+    "AUTOHEAL_SERVICE_PORT": "9009",
+    "AUTOHEAL_SERVICE_PORT_HTTP": "9009",
+    "AUTOHEAL_PORT": "tcp://10.0.0.1:9009",
+    "AUTOHEAL_PORT_9009_TCP": "tcp://10.0.0.1:9009",
+    "AUTOHEAL_PORT_9009_TCP_PROTO": "tcp",
+    "AUTOHEAL_PORT_9009_TCP_PORT": "9009",
+    "AUTOHEAL_PORT_9009_TCP_ADDR": "10.0.0.1",
+    "AUTOHEAL_BOT_SERVICE_HOST": "10.0.0.2",
+    "AUTOHEAL_BOT_PORT": "tcp://10.0.0.2:8080",
+    "THREADER_PORT": "tcp://10.0.0.3:9009",
+}
+
+
+def test_service_links_are_one_mistake_that_names_them_and_the_remedy() -> None:
+    found = mistakes(**LINKS)
+    assert len(found) == 1
+    assert all(name in found[0] for name in LINKS)
+    assert "enableServiceLinks: false" in found[0]
+
+
+def test_what_only_looks_like_one() -> None:
+    assert mistakes(AUTOHEAL_PORT="9009x") == ["AUTOHEAL_PORT: expected a whole number, got '9009x'"]
+    assert "unknown variable" in mistakes(AUTOHEAL_PORT_X="1")[0]
+
+
+# ---- secrets --------------------------------------------------------------------------------------------------------
+
+
+def test_secrets_come_from_the_variable_or_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(" from-file \n")
+    found = Settings.from_env({"AUTOHEAL_ADMIN_TOKEN": "direct", "SECRET_KEY_FILE": str(path)})
+    assert found.admin_token is not None and found.admin_token.reveal() == "direct"
+    assert found.secret_key is not None and found.secret_key.reveal() == "from-file"
+
+
+@pytest.mark.parametrize("name", sorted(SECRET_NAMES))
+def test_no_secret_shows(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("hush-hush")
+    for environ in ({name: "hush-hush"}, {f"{name}_FILE": str(path)}):
+        found = Settings.from_env(environ)
+        held = [value for value in (getattr(found, item.name) for item in fields(found)) if isinstance(value, Secret)]
+        assert [one.reveal() for one in held] == ["hush-hush"]
+        assert "hush" not in f"{found!r} {found} {held} {held[0]} {held[0]!s:>20}"
+
+
+def test_trouble_with_files(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text(" \n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "large").write_text("x" * 70_000)
+    found = mistakes(
+        SECRET_KEY_FILE=str(tmp_path / "missing"),
+        VAULT_TOKEN_FILE=str(tmp_path / "empty"),
+        REDIS_URL_FILE=str(tmp_path / "binary"),
+        DATABASE_URL_FILE=str(tmp_path / "large"),
+        AUTOHEAL_ADMIN_TOKEN="hush",
+        AUTOHEAL_ADMIN_TOKEN_FILE="/hush",
+    )
+    assert sorted(found) == [
+        f"DATABASE_URL_FILE: {tmp_path}/large is larger than 65536 bytes",
+        f"REDIS_URL_FILE: {tmp_path}/binary is not UTF-8",
+        f"SECRET_KEY_FILE: {tmp_path}/missing cannot be read: No such file or directory",
+        f"VAULT_TOKEN_FILE: {tmp_path}/empty is empty",
+        "both AUTOHEAL_ADMIN_TOKEN and AUTOHEAL_ADMIN_TOKEN_FILE are set; keep one",
+    ]
+
+
+def test_a_secret_is_compared_and_not_pickled() -> None:
+    one = Secret("pässword")
+    assert one.fits("pässword") and not one.fits("pässwort") and not one.fits("\ud800")
+    assert one == Secret("pässword") and one != Secret("x") and one != "pässword"
+    assert len({one, Secret("pässword")}) == 1
+    with pytest.raises(TypeError):
+        pickle.dumps(one)
+
+
+# ---- who can reach us -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("h", False),
+    ],
+)
+def test_loopback(host: str, loopback: bool) -> None:
+    assert Settings.from_env({"AUTOHEAL_HOST": host}).loopback is loopback
+
+
+@pytest.mark.parametrize(
+    ("environ", "missing"),
+    [
+        ({}, 2),
+        ({"AUTOHEAL_ADMIN_TOKEN": "x"}, 1),
+        ({"AUTOHEAL_WEBHOOK_TOKEN": "x"}, 1),
+        ({"AUTOHEAL_WEBHOOK_TOKEN": "x", "AUTOHEAL_ADMIN_TOKEN": "x"}, 0),
+        (
+            {
+                "AUTOHEAL_WEBHOOK_TOKEN": "x",
+                "AUTOHEAL_OIDC_ENABLED": "1",
+                "OIDC_ISSUER": "https://i",
+                "OIDC_AUDIENCE": "a",
+            },
+            0,
+        ),
+        ({"AUTOHEAL_ALLOW_INSECURE": "1"}, 0),
+        ({"AUTOHEAL_HOST": "127.0.0.1"}, 0),
+    ],
+)
+def test_exposed(environ: dict[str, str], missing: int) -> None:
+    assert len(Settings.from_env({"AUTOHEAL_HOST": "0.0.0.0", **environ}).exposed()) == missing
+
+
+def test_policy_defaults() -> None:
+    found = Settings.from_env({"AUTOHEAL_DEFAULT_COOLDOWN_SEC": "77"}).policy_defaults
+    assert (found.cooldown, found.timeout) == (77.0, 60.0)
+
+
+@given(st.dictionaries(st.sampled_from(Settings.NAMES), st.text(st.characters(exclude_characters="\0"), max_size=20)))
+def test_any_environment_is_settings_or_mistakes_that_name_a_variable(environ: dict[str, str]) -> None:
+    try:
+        Settings.from_env(environ)
+    except SettingsErrors as error:
+        assert error.mistakes
+        assert all(re.match(r"(both )?[A-Z_]+", one) for one in error.mistakes)

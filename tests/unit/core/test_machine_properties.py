@@ -1,0 +1,419 @@
+"""Whatever comes in whatever order: the promises of the decision hold, and the state is the sum of its events."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from autoheal.core.decision import decide
+from autoheal.core.errors import Conflict, NotFound
+from autoheal.core.events import KINDS, Event
+from autoheal.core.gates import RESOLVED_MEMORY, Case, Silenced
+from autoheal.core.moves.acting import MayStart, Outcome, Probed, Start, Verified
+from autoheal.core.moves.intake import AlertsArrived, Recheck
+from autoheal.core.moves.people import Approve, Cancel, Mark, Reject, SetMode, Settle
+from autoheal.core.moves.service import Heartbeat, PolicyLoaded, Started, Wake
+from autoheal.core.policy import AttemptBudget, BlastRadius, BreakerLimit, Limits, Rule, Window
+from autoheal.core.remediation import LEGAL, OPEN, RESERVED, UNKNOWN
+from autoheal.core.state import Mode, State
+from tests.unit.core.make import T0, Play, alert, http, plain, policy, resolved
+from tests.unit.core.make import rule as a_rule
+from tests.unit.core.make import step as a_step
+
+LIMITS = Limits(4, BlastRadius(3, 120.0), BreakerLimit(2, 200.0))
+WINDOW = Window("Mon 00:10-Mon 00:20 UTC", 10, 20, ZoneInfo("UTC"))
+NAMES = ("A", "B", "C", "D", "E", "Other")
+
+
+def ladder() -> tuple[Rule, ...]:
+    """One rule of each kind."""
+    return (
+        a_rule("ladder", "A", steps=(a_step(verify=http()), a_step("do", "more", verify=http(0.0)))),
+        a_rule(
+            "counted",
+            "B",
+            steps=(a_step("do", "{labels.instance}"),),
+            cooldown=20.0,
+            cooldown_by=("alertname", "instance"),
+            max_attempts=AttemptBudget(2, 300.0, ("alertname",)),
+        ),
+        a_rule("asks", "C", approval_timeout=100.0, never_during=(WINDOW,), cooldown_by=("instance",)),
+        a_rule("stubborn", "D", steps=(a_step(), a_step("do", "again")), cancel_on_resolve=False, cooldown=90.0),
+        a_rule("shy", "E", opt_in=True, cooldown=0.0, steps=(a_step("do", "{labels.missing}"), a_step())),
+    )
+
+
+FIRST = policy(*ladder(), limits=LIMITS, digest="p1")
+CHANGED = policy(
+    replace(ladder()[0], cooldown=45.0, digest="ladder-2"),
+    replace(ladder()[1], cooldown_by=("alertname",), digest="counted-2"),
+    *ladder()[3:],
+    limits=LIMITS,
+    digest="p2",
+)
+COOLDOWN = {"ladder": 45.0, "counted": 30.0, "asks": 60.0, "stubborn": 90.0, "shy": 30.0}
+"""The shortest that either policy gives each rule; never less than 30 s."""
+DECISIONS = frozenset({"decision_act", "decision_skip", "decision_hold", "action_dry_run"})
+
+
+@dataclass
+class Began:
+    remediation_id: str
+    token: str
+    key: str
+    rule: str
+    budget_key: str | None
+    first: bool
+    at: float
+
+
+@dataclass
+class Auditor:
+    """Watches the events and holds them against the contract, with a count of its own for everything."""
+
+    machine: Machine
+    elapsed: float = 0.0
+    last_id: int = 0
+    states: dict[str, str] = field(default_factory=dict)
+    about: dict[str, Event] = field(default_factory=dict)
+    began: list[Began] = field(default_factory=list)
+    failures: dict[str, int] = field(default_factory=dict)
+    open_until: dict[str, float] = field(default_factory=dict)
+    resolves: dict[str, tuple[float, float, int]] = field(default_factory=dict)
+    standing: set[str] = field(default_factory=set)
+
+    def see(self, event: Event) -> None:
+        assert event["id"] == self.last_id + 1
+        self.last_id = event["id"]
+        assert event["ts"] == self.machine.it.now
+        assert event["kind"] in KINDS
+        assert None not in event.values()
+        if event["kind"] == "escalated":
+            assert event["escalation"] not in self.standing, "told twice while it stands"
+            self.standing.add(event["escalation"])
+        elif "escalation" in event:
+            self.standing.discard(event["escalation"])
+        if "resolves" in event:
+            self.resolves[event["fingerprint"]] = (event["resolves"], self.elapsed, event["id"])
+        if "state" in event:
+            self._moved(event)
+
+    def _moved(self, event: Event) -> None:
+        rid, state, kind = event["remediation_id"], event["state"], event["kind"]
+        before = self.states.get(rid)
+        if before is None:
+            assert kind in ("decision_act", "decision_hold")
+            self.about[rid] = event
+            assert event["starts_at"] > self._just_resolved(event["fingerprint"])
+        else:
+            assert state in LEGAL[before], f"{rid}: {before} → {state} by {kind}"
+        if kind == "action_started":
+            self._started(event)
+        if event.get("not_started"):
+            self.began = [b for b in self.began if b.token != event["token"]]
+        self.states[rid] = state
+        self._breaker(event)
+
+    def _just_resolved(self, fingerprint: str) -> float:
+        starts_at, at, _ = self.resolves.get(fingerprint, (float("-inf"), 0.0, 0))
+        return starts_at if self.elapsed < at + RESOLVED_MEMORY else float("-inf")
+
+    def _started(self, event: Event) -> None:
+        about = self.about[event["remediation_id"]]
+        mode = self.machine.it.state.mode
+        assert mode.enabled and not mode.dry_run, "a start while not live"
+        assert self.elapsed >= self.open_until.get(event["rule"], 0.0), "a start behind an open breaker"
+        starts_at, _, id_ = self.resolves.get(about["fingerprint"], (float("-inf"), 0.0, 0))
+        if about["cancel_on_resolve"] and about["starts_at"] <= starts_at:
+            assert about["id"] > id_, "a start for an episode that was resolved"
+        for rid, state in self.states.items():
+            other = self.about[rid]
+            if other["key"] == about["key"] and rid != event["remediation_id"]:
+                assert state not in OPEN and state != UNKNOWN, f"a start beside {rid}, which is {state}"
+        first = event["step"] == 0
+        if first:
+            self._first_start(about)
+        recent = [b for b in self.began if b.at > self.elapsed - 120.0]
+        assert len(recent) < 3, "beyond the blast radius"
+        begun = Began(
+            about["remediation_id"],
+            event["token"],
+            about["key"],
+            about["rule"],
+            about.get("budget_key"),
+            first,
+            self.elapsed,
+        )
+        assert begun.token not in {b.token for b in self.began}
+        self.began.append(begun)
+
+    def _first_start(self, about: Event) -> None:
+        for begun in self.began:
+            if not begun.first:
+                continue
+            assert begun.remediation_id != about["remediation_id"], "started twice"
+            if begun.key == about["key"]:
+                assert self.elapsed - begun.at >= COOLDOWN[about["rule"]], "two starts in one cooldown slot"
+        budget = about.get("budget_key")
+        if budget is not None:
+            counted = [b for b in self.began if b.first and b.budget_key == budget and b.at > self.elapsed - 300.0]
+            assert len(counted) < 2, "more attempts than the budget has"
+
+    def _breaker(self, event: Event) -> None:
+        name, kind = event["rule"], event["kind"]
+        if event["state"] in ("failed", "exhausted") and kind != "settled":
+            self.failures[name] = self.failures.get(name, 0) + 1
+            if self.failures[name] >= 2:
+                self.open_until[name] = self.elapsed + 200.0
+        elif event["state"] == "healed":
+            self.failures.pop(name, None)
+            self.open_until.pop(name, None)
+
+
+number = st.integers(0, 40)
+names = st.sampled_from(NAMES)
+instances = st.sampled_from(("i1", "i2", "i3"))
+ago = st.sampled_from((0.0, 0.0, 0.0, 30.0, 200.0))
+silences = st.sampled_from((None, None, Silenced(False), Silenced(True), Silenced(True, ("s1",), 500.0), Silenced(True, ("s2",))))
+statuses = st.sampled_from(("ok", "ok", "fail", "fail", "unknown", "not_started"))
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.auditor = Auditor(self)
+        self.it = Play(FIRST, watch=self.auditor.see)
+        self.starts_at: dict[tuple[str, str], float] = {}
+        self.grants: list[Start] = []
+        self.it.mode(True, False)
+
+    # ---- alerts ----------------------------------------------------------------------------------------------
+
+    def _alert(self, name: str, instance: str, back: float) -> Any:
+        at = self.starts_at.setdefault((name, instance), self.it.now) - back
+        notes = {"autoheal": "true"} if instance != "i3" else {}
+        return alert(name, instance, starts_at=at, annotations=notes)
+
+    @rule(first=st.tuples(names, instances, ago), more=st.lists(st.tuples(names, instances, ago), max_size=3))
+    def fire(self, first: tuple[str, str, float], more: list[tuple[str, str, float]]) -> None:
+        before = len(self.it.lines)
+        heard = [self._alert(*what) for what in [first, *more]]
+        answers = self.it.play(AlertsArrived(heard, origin="http://am"))
+        assert len(answers) == len(heard)
+        assert sum(kind in DECISIONS for kind in self.it.kinds(before)) == len(heard)
+
+    @rule(name=names, instance=instances)
+    def new_episode(self, name: str, instance: str) -> None:
+        self.starts_at[(name, instance)] = self.it.now
+        self.fire((name, instance, 0.0), [])
+
+    @rule(name=names, instance=instances, back=ago)
+    def resolve(self, name: str, instance: str, back: float) -> None:
+        before = len(self.it.lines)
+        at = self.starts_at.get((name, instance), self.it.now) - back
+        self.it.play(AlertsArrived([resolved(name, instance, at)]))
+        assert sum(kind in DECISIONS for kind in self.it.kinds(before)) == 1
+
+    # ---- hands -----------------------------------------------------------------------------------------------
+
+    @rule(which=number, silenced=silences)
+    def may_start(self, which: int, silenced: Silenced | None) -> None:
+        waiting = list(self.it.state.reserved)
+        if waiting:
+            if silenced is not None and silenced.until is not None:
+                silenced = replace(silenced, until=self.it.now + silenced.until)
+            granted = self.it.play(MayStart(waiting[which % len(waiting)], silenced))
+            self.grants += [granted] if granted is not None else []
+
+    @rule()
+    def all_start(self) -> None:
+        for rid in list(self.it.state.reserved):
+            granted = self.it.may_start(rid)
+            self.grants += [granted] if granted is not None else []
+
+    @rule(which=number, status=statuses)
+    def outcome(self, which: int, status: Any) -> None:
+        """Of the last attempts, or of any: late, doubled, for what has ended long ago."""
+        if self.grants:
+            start = self.grants[-1 - which % min(3 if which < 30 else 40, len(self.grants))]
+            self.it.play(Outcome(start.remediation_id, start.token, status, 0, "out", "", 1.0))
+
+    @rule(which=number, verdict=st.sampled_from(("healed", "failed", "inconclusive")))
+    def verify(self, which: int, verdict: Any) -> None:
+        if self.grants:
+            start = self.grants[-1 - which % min(4, len(self.grants))]
+            self.it.play(Verified(start.remediation_id, start.token, verdict, "seen"))
+
+    @rule(which=number, healthy=st.booleans())
+    def probe(self, which: int, healthy: bool) -> None:
+        if self.grants:
+            start = self.grants[-1 - which % min(4, len(self.grants))]
+            self.it.play(Probed(start.remediation_id, start.token, healthy, "probed"))
+
+    # ---- people ----------------------------------------------------------------------------------------------
+
+    @rule(which=number, verb=st.sampled_from(("approve", "approve", "reject", "cancel", "healed", "failed", "mark")))
+    def person(self, which: int, verb: str) -> None:
+        ids = [*self.it.state.remediations, "r0"]
+        rid = ids[which % len(ids)]
+        moves: dict[str, Any] = {
+            "approve": Approve(rid, "ann"),
+            "reject": Reject(rid, "ann"),
+            "cancel": Cancel(rid, "ann"),
+            "healed": Settle(rid, "ann", "healed"),
+            "failed": Settle(rid, "ann", "failed"),
+            "mark": Mark(rid, "ann"),
+        }
+        before = len(self.it.lines)
+        try:
+            self.it.play(moves[verb])
+        except (Conflict, NotFound):
+            assert len(self.it.lines) == before
+
+    @rule(mode=st.sampled_from(((True, False), (True, False), (True, True), (False, False), (False, True))))
+    def set_mode(self, mode: tuple[bool, bool]) -> None:
+        self.it.play(SetMode(*mode, "ann"))
+
+    @rule(changed=st.booleans())
+    def load_policy(self, changed: bool) -> None:
+        self.it.play(PolicyLoaded(CHANGED if changed else FIRST))
+
+    # ---- time ------------------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from((0.0, 1.0, 5.0, 10.0, 29.0, 31.0, 60.0, 61.0, 120.0, 301.0, 7200.0)))
+    def time_passes(self, seconds: float) -> None:
+        self.it.now += seconds
+        self.auditor.elapsed += seconds
+
+    @rule(seconds=st.sampled_from((-3.0, -100.0, -86400.0, -315_360_000.0, 86400.0, 315_360_000.0)))
+    def clock_jumps(self, seconds: float) -> None:
+        self.it.now += seconds
+        self.auditor.elapsed += max(0.0, seconds)
+
+    @rule(firing=st.sampled_from((True, True, None, False)))
+    def scheduler(self, firing: bool | None) -> None:
+        self.it.play(Wake())
+        for entry in self.it.state.due(self.it.now):
+            self.it.play(Recheck(replace(entry), firing, 3600.0))
+
+    @rule()
+    def heartbeat(self) -> None:
+        self.it.play(Heartbeat())
+
+    # ---- restarts --------------------------------------------------------------------------------------------
+
+    @rule(enabled=st.booleans())
+    def restart(self, enabled: bool) -> None:
+        self._same_from_everywhere()
+        self.it.state = self.it.restored()
+        self.it.play(Started("1", enabled, not enabled))
+
+    def _same_from_everywhere(self) -> None:
+        living = plain(self.it.state)
+        assert plain(self.it.restored()) == living
+        assert plain(self.it.folded()) == living
+
+    def teardown(self) -> None:
+        self._same_from_everywhere()
+        again = Play(FIRST)
+        for now, move in self.it.script:
+            again.now = now
+            with contextlib.suppress(Conflict, NotFound):
+                again.play(move)
+        for ours, theirs in zip(again.lines, self.it.lines, strict=False):
+            assert ours == theirs
+        assert len(again.lines) == len(self.it.lines)
+        assert plain(again.state) == plain(self.it.state)
+
+    # ---- always ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def what_always_holds(self) -> None:
+        indexes_hold(self.it.state)
+        known = {rid: r.state for rid, r in self.it.state.remediations.items()}
+        assert known == {rid: s for rid, s in self.auditor.states.items() if s in OPEN or s == UNKNOWN}
+        keys = [r.key for r in self.it.state.remediations.values() if r.state in OPEN]
+        assert len(keys) == len(set(keys)), "two open remediations with one key"
+        self._no_wait_lies_beyond_reason()
+
+    def _no_wait_lies_beyond_reason(self) -> None:
+        """When the time is on record, nothing waits for one that only a clock gone wrong could have meant."""
+        if self.it.lines and self.it.state.last_ts == self.it.now:
+            for entry in self.it.state.deferred.values():
+                assert entry.until is None or entry.until <= self.it.now + 700.0, entry
+            for open_one in self.it.state.remediations.values():
+                assert (open_one.hold_until or 0.0) <= self.it.now + 700.0, open_one
+                assert (open_one.verify_until or 0.0) <= self.it.now + 700.0, open_one
+
+
+def indexes_hold(state: State) -> None:
+    every = state.remediations
+    assert state.active == {r.key: rid for rid, r in every.items() if r.state in OPEN}
+    assert state.unsettled == {r.key: rid for rid, r in every.items() if r.state == UNKNOWN}
+    assert set(state.reserved) == {rid for rid, r in every.items() if r.state == RESERVED}
+    by_fingerprint: dict[str, set[str]] = {}
+    for rid, r in every.items():
+        by_fingerprint.setdefault(r.fingerprint, set()).add(rid)
+    assert state.by_fingerprint == by_fingerprint
+    waiting: dict[str, set[str]] = {}
+    for name, entry in state.deferred.items():
+        assert (entry.until is None) != (entry.wait_key is None), "it waits for one thing"
+        if entry.wait_key is not None:
+            assert entry.wait_key in state.active or entry.wait_key in state.unsettled, "nothing will wake it"
+            waiting.setdefault(entry.wait_key, set()).add(name)
+        else:
+            assert (entry.until, name) in state.alarms
+    assert state.waiting == waiting
+
+
+QUICK = settings(
+    max_examples=120,
+    stateful_step_count=50,
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.timeout(300)
+def test_whatever_comes() -> None:
+    run_state_machine_as_test(Machine, settings=QUICK)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_whatever_comes_for_long() -> None:
+    thorough = settings(QUICK, max_examples=3000, stateful_step_count=120, derandomize=False)
+    run_state_machine_as_test(Machine, settings=thorough)  # type: ignore[no-untyped-call]
+
+
+@given(
+    name=names,
+    instance=instances,
+    status=st.sampled_from(("firing", "firing", "resolved")),
+    annotations=st.dictionaries(
+        st.sampled_from(("autoheal", "autoheal_action")), st.sampled_from(("true", "no", "ladder", "do it"))
+    ),
+    now=st.floats(T0 - 1e6, T0 + 1e6),
+    silenced=silences,
+)
+def test_dry_run_and_live_decide_alike(
+    name: str, instance: str, status: str, annotations: dict[str, str], now: float, silenced: Silenced | None
+) -> None:
+    about = alert(name, instance, status, annotations=annotations)
+    live, dry = State(mode=Mode(True, False)), State(mode=Mode(True, True))
+    acted = decide(Case(about, now, FIRST, live, silenced=silenced))
+    would = decide(Case(about, now, FIRST, dry, silenced=silenced))
+    for gate, remark in acted.trace.items():
+        if gate != "dry_run":
+            assert would.trace[gate] in (remark, f"would {acted.result}: {remark}")
+    assert would.result == {"act": "dry_run", "hold": "dry_run", "skip": "skip"}[acted.result]
+    assert acted.result != "skip" or would.reason == acted.reason
