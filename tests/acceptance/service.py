@@ -114,7 +114,7 @@ class Autoheal:
 
     def events(self, **filters: Any) -> list[dict[str, Any]]:
         """The newest 10,000 events, oldest first, heartbeats left out."""
-        answer = self.get("/audit", n=10_000, **filters)
+        answer = self.get("/audit", **{"n": 10_000, **filters})
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()["events"]
         return found
@@ -209,7 +209,8 @@ def alert(alertname: str, status: str = "firing", **labels: str) -> dict[str, An
 
 def rule(name: str, alertname: str, *steps: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """A rule of a policy for one alertname."""
-    return {"name": name, "match": [f'alertname="{alertname}"'], "cooldown": "10m", "steps": list(steps), **more}
+    usual = {"name": name, "match": [f'alertname="{alertname}"'], "cooldown": "10m", "steps": list(steps)}
+    return usual | more
 
 
 def policy(*rules: Mapping[str, Any], **more: Any) -> dict[str, Any]:

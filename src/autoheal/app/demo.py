@@ -281,9 +281,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def run(once: bool, port: int | None) -> int:
+def run(once: bool, port: int | None, console: Console | None = None) -> int:
     """Play it; 0 only if the service was healed and that was verified. Without `once` it stays on."""
-    console = Console(highlight=False)
+    console = console or Console(highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="autoheal-demo-"))
     demo = Demo(folder, port, console)
     healed = False

@@ -143,5 +143,6 @@ _SPECIAL: Mapping[str, Callable[[Event], list[Text | str]]] = {
     "started": _started,
     "ack": _acked,
     "ack_ended": _acked,
+    "escalated": lambda event: [f"{event.get('severity', '')}:", str(event.get("summary") or event.get("reason", ""))],
     "heartbeat": lambda event: [mode_name(event), f"{event.get('open', 0)} open"],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from autoheal.cli import render
@@ -10,7 +11,7 @@ from autoheal.cli import render
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from autoheal.core.policy import Policy
+    from autoheal.core.policy import Policy, Rule
 
 Explained = Mapping[str, Any]
 
@@ -88,16 +89,24 @@ def _rule_advice(given: Mapping[str, str], policy: Policy | None) -> list[str]:
         return ["nothing: alerts about Autoheal itself are never acted on, so that it cannot chase its own tail"]
     if policy is None or not policy.rules:
         return ["add a rule to the policy whose `match` holds for these labels"]
-    missing = [(sum(not m.matches(given) for m in rule.match), index, rule) for index, rule in enumerate(policy.rules)]
-    _, _, nearest = min(missing, key=lambda item: item[:2])
-    wrong = [f"{m} (it is {given.get(m.name, '')!r})" for m in nearest.match if not m.matches(given)]
+    nearest = min(policy.rules, key=lambda rule: _distance(rule, given))
+    wrong = [f"{m} (the alert has {given.get(m.name, '')!r})" for m in nearest.match if not m.matches(given)]
     return [f"rule {nearest.name} would match if this held: {', '.join(wrong)}", "or add a rule that matches"]
+
+
+def _distance(rule: Rule, given: Mapping[str, str]) -> tuple[int, float]:
+    """How many matchers do not hold, and how little the alert's name looks like one that the rule asks for."""
+    name = given.get("alertname", "")
+    alike = max((SequenceMatcher(None, name, other).ratio() for other in rule.alertnames), default=0.0)
+    return sum(not matcher.matches(given) for matcher in rule.match), -alike
 
 
 def next_in_the_way(found: Explained) -> str:
     """The gate that would decide next if the deciding one passed; empty where there is none, or nobody was asked."""
     behind = False
     for gate in found["gates"]:
+        if gate["verdict"] == "not_reached":
+            return ""
         if behind and gate["verdict"] in ("skip", "hold", "dry_run"):
             return f"{gate['gate']} would decide: {gate.get('why', '')}"
         behind = behind or bool(gate.get("decides"))

@@ -118,7 +118,8 @@ def show(name: str, report: Report) -> None:
         render.say(f"  and {report.total - len(report.problems)} more")
     if report.last_hash:
         render.say(render.text(f"  last {report.last_id}:{report.last_hash}", "dim"))
-    render.say(render.text(f"  {report.note}", "dim"))
+    if report.ok:
+        render.say(render.text(f"  {report.note}", "dim"))
 
 
 # ---- export -----------------------------------------------------------------------------------------------------

@@ -143,7 +143,8 @@ def _show(item: Mapping[str, Any], now: float) -> None:
     render.pairs(
         [
             ("alert", render.labels(item.get("labels"))),
-            ("rule", render.joined([str(item.get("rule", "")), render.text(str(item.get("key", "")), "dim")])),
+            ("rule", str(item.get("rule") or "")),
+            ("key", str(item.get("key") or "")),
             ("command", str(item.get("cmd") or "")),
             ("attempt", f"{item.get('attempt', 1)}, step {int(item.get('step', 0)) + 1} of {item.get('ladder', 1)}"),
             ("firing since", at("starts_at")),

@@ -79,11 +79,14 @@ class AutohealClient:
             return self._object(self._web.get(self.url + path, params=given))
         except httpx.HTTPError as error:
             raise self._out_of_reach(error) from None
+        except UnicodeError:
+            raise Invalid("what was given is no valid text") from None
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Change something; what was answered."""
         try:
-            answer = self._web.post(self.url + path, json=dict(body or {}))
+            content = json.dumps(dict(body or {})).encode()  # ASCII: any text can be sent, however odd
+            answer = self._web.post(self.url + path, content=content, headers={"Content-Type": "application/json"})
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
             raise self._out_of_reach(error) from None
         except httpx.HTTPError as error:

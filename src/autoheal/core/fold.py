@@ -12,6 +12,8 @@ from autoheal.core.state import LIVE, MAX_STARTS, Ack, Breaker, Budget, Deferred
 KEEP_SLOTS = 367 * 86400.0
 """Seconds after which a slot or budget that nothing needs any more is dropped."""
 KEEP_RESOLVED = 3600.0
+SEEN_EVERY = 60.0
+"""Seconds: a repeat of what is deferred already is noted no more often than this."""
 MAX_BUDGET_TIMES = 1000
 
 
@@ -155,6 +157,10 @@ def _resolve(state: State, event: Event) -> None:
 
 
 def _defer(state: State, event: Event, until: float | None, wait_key: str | None) -> None:
+    known = state.deferred.get(event["fingerprint"])
+    if known is not None and (known.starts_at, known.until, known.wait_key) == (event["starts_at"], until, wait_key):
+        if 0 <= event["seen_at"] - known.seen_at < SEEN_EVERY:
+            return
     entry = Deferred(
         fingerprint=event["fingerprint"],
         labels=event["labels"],

@@ -58,10 +58,15 @@ class ActionSpec:
     kind: str
     options: Mapping[str, Any]
     words: tuple[str, ...]
+    _fixed: str | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        if not any("{" in word for word in self.words):
+            object.__setattr__(self, "_fixed", " ".join(self.words))
 
     def line(self, alert: Alert, allowed: Allowed) -> str:
         """The rendered command line that people see and an ``autoheal_action`` annotation may name."""
-        return " ".join(render(list(self.words), alert, allowed))
+        return self._fixed if self._fixed is not None else " ".join(render(self.words, alert, allowed))
 
 
 class ActionKind(Protocol):

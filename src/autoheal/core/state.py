@@ -216,9 +216,10 @@ class State:
     # ---- snapshot --------------------------------------------------------------------------------------------
 
     def fact(self, space: str, key: str) -> tuple[Any, float | None]:
-        """What is to be saved for one touched fact, and when the scheduler must look at it; None: delete."""
+        """What is to be saved for one touched fact (a dataclass, a dict or a number), and when the scheduler must
+        look at it; None: delete."""
         if space == "mode":
-            return asdict(self.mode), None
+            return self.mode, None
         if space == "policy":
             return self.policy, None
         if space.startswith("start:"):
@@ -227,7 +228,7 @@ class State:
         if space == "resolved":
             return self.resolved.get(key), None
         item = self._spaces()[space].get(key)
-        return (None, None) if item is None else (asdict(item), getattr(item, "until", None))
+        return (None, None) if item is None else (item, getattr(item, "until", None))
 
     def _spaces(self) -> dict[str, dict[str, Any]]:
         return {

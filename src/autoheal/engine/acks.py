@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from autoheal.core.alert import RESOLVED, Alert
-from autoheal.core.errors import AutohealError
+from autoheal.core.errors import AutohealError, Unknown
+from autoheal.core.events import Event
 from autoheal.core.moves.intake import AlertsArrived
 from autoheal.core.moves.people import Acked, AckEnded
 from autoheal.core.state import Ack
@@ -20,7 +21,9 @@ GONE_FOR = 300.0
 """Seconds that the last match must have been gone before the silence is ended."""
 EVERY = 15.0
 CREATED_BY = "autoheal"
-"""Our silences' author begins with this, so that one made just before a crash is found again."""
+"""Our silences' author is this, a colon and who asked, so that one made just before a crash is found again."""
+BY_POLICY = "autoheal-policy"
+"""The author of silences that an action of the policy made; they are watched as well."""
 
 
 class AckWatch:
@@ -34,6 +37,7 @@ class AckWatch:
         self._hidden: dict[str, Seen] = {}
         self._next = 0.0
         self._adopted = False
+        self._silencing: set[str] = set()
 
     async def acknowledge(
         self, labels: Mapping[str, str], duration: float, text: str, actor: str, comment: str
@@ -47,9 +51,12 @@ class AckWatch:
             raise AutohealError("no Alertmanager is configured (ALERTMANAGER_URL)")
         now = self._clock.now()
         note = comment or f"acknowledged for {text}"
-        silence_id = await self._alertmanagers.create_silence(
-            labels, now, now + duration, f"{CREATED_BY}:{actor}", note
-        )
+        author = f"{CREATED_BY}:{actor}"
+        try:
+            silence_id = await self._alertmanagers.create_silence(labels, now, now + duration, author, note)
+        except Unknown:
+            self._adopted = False  # it may exist: the next look finds it
+            raise
         try:
             await self._head.play(Acked(silence_id, dict(labels), now + duration, actor, text, comment))
         except StoreUnavailable:
@@ -64,6 +71,16 @@ class AckWatch:
         await self._alertmanagers.expire_silence(silence_id)
         ours: bool = await self._head.play(AckEnded(silence_id, "by_hand", actor))
         return ours
+
+    def listen(self, events: Sequence[Event], lines: Sequence[str], took: float) -> None:
+        """After each commit: an action of the policy may have made a silence."""
+        for event in events:
+            if event["kind"] == "action_started" and event["action"] == "silence":
+                self._silencing.add(event["remediation_id"])
+            elif self._silencing and event["kind"].startswith("action_"):
+                if event.get("remediation_id") in self._silencing:
+                    self._silencing.discard(event["remediation_id"])
+                    self._adopted = False
 
     async def tick(self) -> None:
         """Look, at most every 15 s, and only while there is something to watch."""
@@ -91,11 +108,12 @@ class AckWatch:
     async def _adopt(self, silences: list[Silence], known: set[str]) -> None:
         for silence in silences:
             exact = all(m.get("isEqual", True) and not m.get("isRegex") for m in silence.matchers)
-            ours = silence.created_by.startswith(f"{CREATED_BY}:") and silence.state != "expired"
+            author = silence.created_by
+            ours = (author.startswith(f"{CREATED_BY}:") or author == BY_POLICY) and silence.state != "expired"
             if not ours or not exact or silence.id in known:
                 continue
             labels = {str(m["name"]): str(m["value"]) for m in silence.matchers}
-            actor = silence.created_by.partition(":")[2]
+            actor = author.partition(":")[2] or author
             move = Acked(silence.id, labels, silence.ends_at, actor, comment=silence.comment, reason="adopted")
             await self._head.play(move)
 

@@ -63,11 +63,12 @@ class Engine:
         self.head.start()
         with self.head.reading() as (state, _):
             interrupted = [r for r in state.remediations.values() if r.state == RUNNING]
+        self.outbox.resume()
         options = self.options
         begun = Started(options.version, options.enabled, options.dry_run, options.instance, options.imported)
         await self.head.play(begun)
         await self.head.play(PolicyLoaded(self.head.policy, "start"))
-        self.head.listeners += [self.runner.listen, self.verifier.listen]
+        self.head.listeners += [self.runner.listen, self.verifier.listen, self.acks.listen]
         self.runner.start()
         self.verifier.start(interrupted)
         await self._beat()

@@ -342,7 +342,7 @@ def changes(state: State) -> tuple[list[Fact], list[RemediationRow]]:
                     remediation.alertname,
                     remediation.created_at,
                     remediation.ended_at,
-                    orjson.dumps(remediation.as_dict()).decode(),
+                    orjson.dumps(remediation).decode(),
                 )
             )
     state.touched.clear()

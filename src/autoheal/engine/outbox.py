@@ -33,6 +33,15 @@ class Outbox:
         self._next: dict[tuple[str, str], float] = {}
         self._told: dict[tuple[str, str], Escalation] = {}
 
+    def resume(self) -> None:
+        """At the start: what stands has been told by the last process, so that its end is told, too."""
+        with self._head.reading() as (state, _):
+            standing = {key: replace(escalation) for key, escalation in state.escalations.items()}
+        for url in self._alertmanagers.urls if self._alertmanagers is not None else ():
+            for key, escalation in standing.items():
+                self._told[(url, key)] = escalation
+                self._next[(url, key)] = 0.0
+
     async def tick(self) -> None:
         """Send what is due to each Alertmanager; one out of reach does not hold up the others."""
         if self._alertmanagers is None:

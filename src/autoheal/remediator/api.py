@@ -69,6 +69,7 @@ def build(service: Remediator) -> FastAPI:
     _acks(app, service)
     _mode(app, service)
     _remediations(app, service)
+    problems.undocument_422(app)
     return app
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_TIMEOUT = 15.0
 """Seconds from the connection, or from a request's first byte, until its headers must be complete."""
@@ -54,8 +54,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _waits_for_head(self) -> bool:
-        answered = self.cycle is None or self.cycle.response_complete
-        return answered and self.timeout_keep_alive_task is None
+        return self.timeout_keep_alive_task is None and (self._fresh or self.cycle.response_complete)
+
+    @property
+    def _fresh(self) -> bool:
+        """No request's head was complete so far; uvicorn then keeps None where its types promise a cycle."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None
 
     def _expect(self) -> None:
         self._due = self.loop.call_later(HEAD_TIMEOUT, self._too_late)
@@ -69,7 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._due = None
         if self.transport.is_closing():
             return
-        if self.cycle is None and self._head_size == 0:
+        if self._fresh and self._head_size == 0:
             self.transport.close()
             return
         self._refuse(408, f"the headers did not arrive within {HEAD_TIMEOUT:g} s")

@@ -140,9 +140,9 @@ def server(
         wait_until(lambda: died or (born and hasattr(born[0][0], "remediator")), what="the service")
         assert not died, died
         found = Server(born[0][0], host, port)
-        wait_until(lambda: found.client.get("/readyz").status_code == 200, what="ready")
-        yield found
-        found.client.close()
+        wait_until(lambda: httpx.get(f"{found.url}/readyz").status_code == 200, what="ready")
+        with found.client:
+            yield found
     finally:
         if born:
             born[0][1].call_soon_threadsafe(born[0][0].stop_asked.set)
