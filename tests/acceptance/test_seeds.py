@@ -114,7 +114,7 @@ def test_the_metrics_are_there_and_count(service: Autoheal) -> None:
 
 
 def test_the_ack_is_an_exact_silence_in_alertmanager(service: Autoheal, one: Alertmanager) -> None:
-    labels = {"alertname": "TcpEndpointDownFast", "service": "a.b|c=\"d\""}
+    labels = {"alertname": "TcpEndpointDownFast", "service": 'a.b|c="d"'}
     answer = service.get("/ack", labels=json.dumps(labels), duration="30m", comment="Test")
     assert answer.status_code == 200
     body = answer.json()

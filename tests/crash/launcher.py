@@ -1,6 +1,6 @@
 """Runs `autoheal serve` as a test wants it: with an armed crash point, or with shorter waits. Only tests start this.
 
-    python -m tests.crash.launcher [--crash POINT:AFTER] [--healed-over SECONDS] [--set MODULE:NAME=SECONDS]...
+python -m tests.crash.launcher [--crash POINT:AFTER] [--healed-over SECONDS] [--set MODULE:NAME=SECONDS]...
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from tests.crash.storm import Storm, batch, healthy_target
 from tests.needs import missing, needs, needs_linux, needs_root
 from tests.servers import Process, wait_until
 
+FILES = ("ledger.db", "ledger.db-wal", "audit.jsonl")
+
 
 @contextmanager
-def faults(service: Autoheal, folder: Path, inject: str) -> Iterator[None]:
-    """While it lasts, the named system calls on the ledger and its copy fail in the running service."""
-    files = [service.data / name for name in ("ledger.db", "ledger.db-wal", "audit.jsonl")]
-    paths = [option for file in files for option in ("-P", str(file))]
+def faults(service: Autoheal, folder: Path, inject: str, names: Sequence[str] = FILES) -> Iterator[None]:
+    """While it lasts, the named system calls on these files of its data directory fail in the running service."""
+    paths = [option for name in names for option in ("-P", str(service.data / name))]
     argv = [needs("strace"), "-f", "-p", str(service.process.pid), *paths, "-e", f"inject={inject}"]
     with Process(argv, folder / "strace.log") as strace:
         strace.until(lambda: "attached" in strace.text(), what="strace")
@@ -91,6 +92,24 @@ def test_writes_that_fail(tmp_path: Path, inject: str) -> None:
             with faults(service, tmp_path, inject):
                 assert_refuses(storm)
             assert_is_back(storm)
+
+
+def test_a_copy_that_cannot_be_written_stops_nothing_and_catches_up(tmp_path: Path) -> None:
+    """The ledger is the truth; `audit.jsonl` follows when it can."""
+    needs_linux()
+    with healthy_target() as healthy:
+        storm = Storm(tmp_path, healthy)
+        with storm.service as service:
+            service.start()
+            with faults(service, tmp_path, "write:error=ENOSPC", ["audit.jsonl"]):
+                assert storm.deliver(*batch(1), stop=threading.Event())
+                service.settled()
+                assert service.ready()
+                assert service.events(kind="action_ok")
+                assert b'"action_ok"' not in (service.data / "audit.jsonl").read_bytes()
+            wait_until(lambda: b'"action_ok"' in (service.data / "audit.jsonl").read_bytes(), 20, "the copy")
+            assert service.stop() == 0
+        assert storm.assert_true()["runs"] == 4
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

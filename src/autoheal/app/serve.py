@@ -93,7 +93,7 @@ class Service:
         self.alertmanagers = AlertmanagerCluster(settings.alertmanager_urls) if settings.alertmanager_urls else None
         self.prometheus = PrometheusClient(settings.prometheus_url) if settings.prometheus_url else None
         self.probes = ProbeClient(self.prometheus)
-        docker_host = self.environ.get("DOCKER_HOST") or DEFAULT_HOST
+        docker_host = settings.docker_host or DEFAULT_HOST
         hands = actions.build(clock, self.environ, docker_host, settings.alertmanager_urls)
         options = Options(
             version=__version__,

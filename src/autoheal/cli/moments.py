@@ -26,6 +26,8 @@ def moment(text: str, now: float, name: str) -> float:
     except Invalid:
         pass
     try:
+        if given[4:5] != "-":
+            raise ValueError
         return datetime.fromisoformat(given).timestamp()
     except (ValueError, OverflowError, OSError):
         raise Invalid(f"{text!r} is no time; write 30m (ago), 2026-01-31T12:00:00Z, or Unix seconds", name) from None

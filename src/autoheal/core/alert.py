@@ -13,9 +13,12 @@ _FNV_PRIME = 1099511628211
 _MASK = 0xFFFFFFFFFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Alert:
-    """One alert as heard. Times are Unix seconds; `starts_at` is the receipt time where the sender gave none."""
+    """One alert as heard; nobody changes it (not frozen only because that doubles the cost of making one).
+
+    Times are Unix seconds; `starts_at` is the receipt time where the sender gave none.
+    """
 
     status: str
     labels: Mapping[str, str]
@@ -27,8 +30,8 @@ class Alert:
     episode: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alertname", self.labels.get("alertname", ""))
-        object.__setattr__(self, "episode", f"{self.fingerprint}@{self.starts_at:.3f}")
+        self.alertname = self.labels.get("alertname", "")
+        self.episode = f"{self.fingerprint}@{self.starts_at:.3f}"
 
     @property
     def resolved(self) -> bool:

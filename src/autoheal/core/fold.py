@@ -138,7 +138,7 @@ def _decision_skip(state: State, event: Event) -> None:
     if until is not None or wait_key is not None:
         _defer(state, event, until, wait_key)
     else:
-        state.undefer(fingerprint)
+        state.undefer(event.get("fingerprint", ""))
 
 
 def _resolve(state: State, event: Event) -> None:
@@ -190,7 +190,9 @@ def _action_dry_run(state: State, event: Event) -> None:
 
 
 def _action_started(state: State, event: Event) -> None:
-    remediation = state.remediations[event["remediation_id"]]
+    remediation = state.remediations.get(event["remediation_id"])
+    if remediation is None:
+        return  # its beginning lies before the oldest event that was kept
     remediation.to(RUNNING)
     remediation.token = event["token"]
     remediation.cmd = event["cmd"]
@@ -348,9 +350,10 @@ def _changed(state: State, remediation: Remediation) -> None:
 
 
 def _approved(state: State, event: Event) -> None:
-    remediation = state.remediations[event["remediation_id"]]
-    remediation.approved_by = event["actor"]
-    _changed(state, remediation)
+    remediation = state.remediations.get(event["remediation_id"])
+    if remediation is not None:
+        remediation.approved_by = event["actor"]
+        _changed(state, remediation)
 
 
 def _marked(state: State, event: Event) -> None:

@@ -47,19 +47,16 @@ class Case:
     own: Remediation | None = None
     silenced: Silenced | None = None
     rule: Rule | None = field(init=False)
+    ruled: Rule = field(init=False)
+    """The same, for the gates behind the rule gate, which have one."""
+    mode: Mode = field(init=False)
     _key: str | None = None
 
     def __post_init__(self) -> None:
+        self.mode = self.state.mode
         self.rule = self.policy.rule_for(self.alert.labels)
-
-    @property
-    def mode(self) -> Mode:
-        return self.state.mode
-
-    @property
-    def ruled(self) -> Rule:
-        assert self.rule is not None, "gates behind the rule gate have a rule"
-        return self.rule
+        if self.rule is not None:
+            self.ruled = self.rule
 
     @property
     def key(self) -> str:

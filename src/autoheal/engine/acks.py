@@ -123,7 +123,7 @@ class AckWatch:
             await self._head.play(AckEnded(ack.silence_id, "expired"))
             self._gone_since.pop(ack.silence_id, None)
             return
-        matching = [a for a in seen if all(a.labels.get(k) == v for k, v in ack.labels.items())]
+        matching = [a for a in seen if all(a.labels.get(k, "") == v for k, v in ack.labels.items())]
         for alert in matching:
             self._hidden[alert.fingerprint] = alert
         if matching:

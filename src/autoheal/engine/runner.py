@@ -146,10 +146,13 @@ class Runner:
             except Exception:
                 log.exception("runner_failed", remediation_id=remediation_id)
             finally:
-                with self._wake:
-                    self.running -= 1
-                    self._claimed.discard(remediation_id)
-                    self._wake.notify()
+                self._let_go(remediation_id)
+
+    def _let_go(self, remediation_id: str) -> None:
+        with self._wake:
+            self.running -= 1
+            self._claimed.discard(remediation_id)
+            self._wake.notify()
 
     def _one(self, remediation_id: str) -> None:
         with self._head.reading() as (state, _):
@@ -162,6 +165,8 @@ class Runner:
         began = self._clock.monotonic()
         result = self._act(start)
         crash_point("before_outcome")
+        with self._wake:
+            self._claimed.discard(remediation_id)  # its next step may be reserved by the outcome
         self._deliver(
             Outcome(
                 start.remediation_id,

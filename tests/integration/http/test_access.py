@@ -61,7 +61,7 @@ def test_protected_routes_want_the_admin_token(closed: Server, method: str, path
 
     assert ask() == 401
     assert ask(authorization="Bearer wrong") == 401
-    assert ask(authorization="Bearer ") == 401
+    assert ask(authorization="Bearer") == 401
     assert ask(authorization=f"Basic {ADMIN}") == 401
     assert ask(authorization=f"Bearer {ADMIN}x") == 401
     assert ask(**bearer(WEBHOOK)) == 403
@@ -86,22 +86,10 @@ def test_protected_routes_want_the_admin_token(closed: Server, method: str, path
 def test_alert_takes_its_token_as_bearer_or_as_the_password_of_basic(
     closed: Server, how: dict[str, object], status: int
 ) -> None:
-    before = len(closed.events(**_admin(closed), kind="webhook_received"))
+    before = len(closed.events(kind="webhook_received"))
     answer = closed.alert(alert("X"), **how)
     assert answer.status_code == status
     assert len(closed.events(kind="webhook_received")) - before == (status == 200)
-
-
-def _admin(closed: Server) -> dict[str, str]:
-    closed.client.headers["authorization"] = f"Bearer {ADMIN}"
-    return {}
-
-
-@pytest.fixture(autouse=True)
-def no_token_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    if "closed" in request.fixturenames:
-        request.getfixturevalue("closed").client.headers.pop("authorization", None)
 
 
 # ---- the open server --------------------------------------------------------------------------------------------------
@@ -111,7 +99,7 @@ def no_token_left(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.parametrize(("method", "path"), [("GET", "/audit"), ("POST", "/mode"), ("POST", "/alert"), ("GET", "/mode")])
 def test_an_open_server_refuses_a_foreign_host(live: Server, method: str, path: str, host: str) -> None:
     mode = live.get("/mode").json()
-    body = {"enabled": True, "dry_run": False, "alerts": [alert("Rebound")]}
+    body = {"alerts": [alert("Rebound")]} if path == "/alert" else {"enabled": True, "dry_run": False}
     is_problem(live.client.request(method, path, headers={"host": host}, json=body), 403)
     assert live.get("/mode").json() == mode
     assert not live.events(alertname="Rebound")
@@ -148,6 +136,5 @@ def test_its_own_page_may_post(live: Server) -> None:
 
 def test_an_unknown_method_of_proof_opens_nothing_and_is_recorded(closed: Server) -> None:
     closed.alert(alert("Unproved"))
-    _admin(closed)
     assert {event["reason"] for event in closed.events(kind="webhook_rejected")} == {"unauthorized"}
     assert not closed.events(alertname="Unproved")

@@ -33,11 +33,8 @@ def test_moments(text: str, expected: float) -> None:
     assert moment(text, NOW, "--since") == expected
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "30", "-5m", "5 m", "2026-13-01", "1" * 40])
+@pytest.mark.parametrize("text", ["", "yesterday", "-5m", "5 m", "2026-13-01", "1" * 40])
 def test_what_is_no_moment_names_its_option(text: str) -> None:
-    if text == "30":
-        assert moment(text, NOW, "--since") == 30.0
-        return
     with pytest.raises(Invalid) as caught:
         moment(text, NOW, "--since")
     assert caught.value.field == "--since"

@@ -22,7 +22,7 @@ from autoheal.core.moves.intake import AlertsArrived, Recheck
 from autoheal.core.moves.people import Approve, Cancel, Mark, Reject, SetMode, Settle
 from autoheal.core.moves.service import Heartbeat, PolicyLoaded, Started, Wake
 from autoheal.core.policy import AttemptBudget, BlastRadius, BreakerLimit, Limits, Rule, Window
-from autoheal.core.remediation import LEGAL, OPEN, RESERVED, UNKNOWN
+from autoheal.core.remediation import HELD, LEGAL, OPEN, RESERVED, UNKNOWN
 from autoheal.core.state import Mode, State
 from tests.unit.core.make import T0, Play, alert, http, plain, policy, resolved
 from tests.unit.core.make import rule as a_rule
@@ -116,6 +116,8 @@ class Auditor:
             assert state in LEGAL[before], f"{rid}: {before} → {state} by {kind}"
         if kind == "action_started":
             self._started(event)
+        elif kind.startswith("action_") and "token" in event:
+            assert event["token"] == [b.token for b in self.began if b.remediation_id == rid][-1], "another attempt's end"
         if event.get("not_started"):
             self.began = [b for b in self.began if b.token != event["token"]]
         self.states[rid] = state
@@ -309,6 +311,23 @@ class Machine(RuleBasedStateMachine):
         self.it.now += seconds
         self.auditor.elapsed += seconds
 
+    @rule(which=number, early=st.sampled_from((0.0, 1.0)))
+    def to_the_edge(self, which: int, early: float) -> None:
+        """To the moment when something ends, or one second before; then all is heard again and may start."""
+        state, now = self.it.state, self.it.now
+        edges = [slot.started_at + cooldown for slot in state.slots.values() for cooldown in (30.0, 45.0, 60.0, 90.0)]
+        edges += [breaker.open_until for breaker in state.breakers.values()]
+        edges += [at + 300.0 for budget in state.budgets.values() for at in budget.times]
+        edges += [at + 100.0 for lane in state.starts.values() for _, at in lane]
+        edges += [mark["at"] + RESOLVED_MEMORY for mark in state.resolved.values()]
+        edges = sorted({at for at in edges if now < at - early < now + 400.0})
+        if edges:
+            self.time_passes(edges[which % len(edges)] - early - now)
+            self.scheduler(True)
+            for name, instance in list(self.starts_at):
+                self.fire((name, instance, 0.0), [])
+                self.all_start()
+
     @rule(seconds=st.sampled_from((-3.0, -100.0, -86400.0, -315_360_000.0, 86400.0, 315_360_000.0)))
     def clock_jumps(self, seconds: float) -> None:
         self.it.now += seconds
@@ -362,6 +381,10 @@ class Machine(RuleBasedStateMachine):
         assert known == {rid: s for rid, s in self.auditor.states.items() if s in OPEN or s == UNKNOWN}
         keys = [r.key for r in self.it.state.remediations.values() if r.state in OPEN]
         assert len(keys) == len(set(keys)), "two open remediations with one key"
+        for r in self.it.state.remediations.values():
+            starts_at, _, id_ = self.auditor.resolves.get(r.fingerprint, (float("-inf"), 0.0, 0))
+            if r.state in (HELD, RESERVED) and r.cancel_on_resolve and r.starts_at <= starts_at:
+                assert int(r.id[1:]) > id_, "it waits for its start although it was resolved"
         self._no_wait_lies_beyond_reason()
 
     def _no_wait_lies_beyond_reason(self) -> None:
@@ -369,6 +392,8 @@ class Machine(RuleBasedStateMachine):
         if self.it.lines and self.it.state.last_ts == self.it.now:
             for entry in self.it.state.deferred.values():
                 assert entry.until is None or entry.until <= self.it.now + 700.0, entry
+            for mark in self.it.state.resolved.values():
+                assert mark["at"] <= self.it.now
             for open_one in self.it.state.remediations.values():
                 assert (open_one.hold_until or 0.0) <= self.it.now + 700.0, open_one
                 assert (open_one.verify_until or 0.0) <= self.it.now + 700.0, open_one
