@@ -48,13 +48,13 @@ def test_an_exhausted_ladder_stands_in_both_alertmanagers_until_it_is_settled(tm
 def test_an_alertmanager_that_was_away_is_told_when_it_is_back(tmp_path: Path) -> None:
     rules = policy(rule("ladder", "Down", {"action": {"command": ["false"]}}))
     soon = "--set=autoheal.engine.outbox:RETRY=0.5"
-    with Autoheal(tmp_path / "autoheal", rules, options=(*QUICK, soon)) as service:
-        with alertmanager_pair(tmp_path, f"{service.url}/alert") as (here, away):
-            service.env["ALERTMANAGER_URL"] = f"{away.url},{here.url}"
-            service.start()
-            away.process.kill()
-            service.send(alert("Down", instance="a"))
-            wait_until(lambda: escalations(here), 20, "the escalation on the one")
-            away.again()
-            wait_until(lambda: escalations(away), 20, "the escalation on the other")
-            service.stop()
+    service = Autoheal(tmp_path / "autoheal", rules, options=(*QUICK, soon))
+    with service, alertmanager_pair(tmp_path, f"{service.url}/alert") as (here, away):
+        service.env["ALERTMANAGER_URL"] = f"{away.url},{here.url}"
+        service.start()
+        away.process.kill()
+        service.send(alert("Down", instance="a"))
+        wait_until(lambda: escalations(here), 20, "the escalation on the one")
+        away.again()
+        wait_until(lambda: escalations(away), 20, "the escalation on the other")
+        service.stop()

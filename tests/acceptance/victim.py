@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -50,7 +50,7 @@ def start(folder: Path, port: int) -> None:
 def restart(folder: Path, port: int, seconds: float) -> None:
     with (folder / "runs").open("a") as runs:
         runs.write(f"{os.getpid()}\n")
-    time.sleep(seconds)
+    threading.Event().wait(seconds)
     stop(folder)
     start(folder, port)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from autoheal.cli.exits import NO
 from autoheal.cli.follow import Event, Wanted, follow, history
 from autoheal.cli.moments import moment
 from autoheal.core.errors import Invalid, Permanent
+
+if TYPE_CHECKING:
+    from autoheal.clients.autoheal import AutohealClient
 
 app = typer.Typer(
     help="The trail: what was heard, decided, done. Newest events last.",
@@ -76,22 +79,21 @@ def _known_kind(kind: str | None) -> None:
         raise Invalid(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}", "--kind")
 
 
-def _follow(client: Any, wanted: Wanted, n: int, as_json: bool) -> None:
+def _follow(client: AutohealClient, wanted: Wanted, n: int, as_json: bool) -> None:
     """Print until Ctrl-C, which is a fine end."""
-    if not as_json:
-        render.table(event_rows.HEADERS, [], widths=event_rows.WIDTHS)
     try:
-        for event in follow(client, wanted, n, render.note):
-            _tell(event, as_json)
+        for number, event in enumerate(follow(client, wanted, n, render.note)):
+            if as_json:
+                render.json_line(event)
+            else:
+                _tell(event, first=number == 0)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 
 
-def _tell(event: Event, as_json: bool) -> None:
-    if as_json:
-        render.json_line(event)
-        return
-    render.table(event_rows.HEADERS, [event_rows.row(event, time.time())], widths=event_rows.WIDTHS, show_header=False)
+def _tell(event: Event, first: bool) -> None:
+    row = event_rows.row(event, time.time())
+    render.table(event_rows.HEADERS, [row], widths=event_rows.WIDTHS, show_header=first)
     sys.stdout.flush()
 
 
@@ -149,4 +151,4 @@ def export(
     if as_json:
         render.as_json({"events": count, "last_id": last, "output": str(output)})
     else:
-        render.note(f"{count} event{'' if count == 1 else 's'}" + (f", up to {last}" if count else ""))
+        render.note(render.counted(count, "event") + (f", up to {last}" if count else ""))

@@ -91,8 +91,9 @@ def check_policy(settings: Settings, environ: Mapping[str, str]) -> list[Finding
         more = f" (and {len(error.mistakes) - 1} more)" if len(error.mistakes) > 1 else ""
         return [bad("policy", f"{error.mistakes[0]}{more}", "autoheal policy check shows each with its line")]
     shipped = "" if settings.policy_file else "; AUTOHEAL_POLICY_FILE is not set, so it is the example"
-    count = len(policy.rules)
-    return [ok("policy", f"{policy.source}: {count} rule{'' if count == 1 else 's'}{shipped}")]
+    from autoheal.cli.render import counted
+
+    return [ok("policy", f"{policy.source}: {counted(len(policy.rules), 'rule')}{shipped}")]
 
 
 # ---- the data directory -----------------------------------------------------------------------------------------

@@ -101,9 +101,8 @@ def mode_name(mode: Mapping[str, Any]) -> str:
 
 
 def _received(event: Event) -> list[Text | str]:
-    count = event.get("alerts")
     return [
-        f"{count} alert{'' if count == 1 else 's'} from {event.get('source', '?')}",
+        f"{render.counted(event.get('alerts'), 'alert')} from {event.get('source', '?')}",
         str(event.get("receiver") or ""),
     ]
 
@@ -119,7 +118,7 @@ def _policy(event: Event) -> list[Text | str]:
     rules = event.get("rules")
     count = len(rules) if isinstance(rules, list) else 0
     changed = "" if event.get("changed", True) else "(as before)"
-    return [f"{count} rule{'' if count == 1 else 's'}", str(event.get("path") or ""), changed, *_by(event)]
+    return [render.counted(count, "rule"), str(event.get("path") or ""), changed, *_by(event)]
 
 
 def _started(event: Event) -> list[Text | str]:

@@ -109,7 +109,7 @@ def as_dict(name: str, report: Report) -> dict[str, Any]:
 def show(name: str, report: Report) -> None:
     """The verdict, every problem that was kept, and what the verdict proves."""
     verdict = render.text("whole", "bold green") if report.ok else render.text("BROKEN", "bold red")
-    count = f"{report.checked} event{'' if report.checked == 1 else 's'}"
+    count = render.counted(report.checked, "event")
     reach = f"{count} ({report.first_id} to {report.last_id})" if report.first_id is not None else count
     render.say(f"{name}:", verdict, reach)
     for problem in report.problems:

@@ -108,7 +108,7 @@ def _show_mistakes(mistakes: Sequence[Mistake], source: Sequence[str]) -> None:
         if one.line <= len(source) and source[one.line - 1].strip():
             for line in pointed(source[one.line - 1], one.line, one.column):
                 render.say(render.text(line, "dim"))
-    render.say(f"{len(mistakes)} mistake{'' if len(mistakes) == 1 else 's'}")
+    render.say(render.counted(len(mistakes), "mistake"))
 
 
 def pointed(line: str, number: int, column: int) -> tuple[str, str]:
@@ -124,10 +124,9 @@ def pointed(line: str, number: int, column: int) -> tuple[str, str]:
 
 
 def _show_rules(policy: Policy) -> None:
-    count = len(policy.rules)
-    told = (
-        f"{count} rule{'' if count == 1 else 's'}, {len(policy.probes)} probes" if policy.probes else f"{count} rules"
-    )
+    told = render.counted(len(policy.rules), "rule")
+    if policy.probes:
+        told += ", " + render.counted(len(policy.probes), "probe")
     render.say(render.text("fine:", "bold green"), policy.source, f"({told}, digest {policy.digest[:12]})")
     if policy.rules:
         render.table(("RULE", "COOLDOWN", "STEPS", "MATCH"), [_rule(rule) for rule in policy.rules])

@@ -31,19 +31,6 @@ class Outcome(StrEnum):
     failed = "failed"
 
 
-STATES = (
-    "held",
-    "reserved",
-    "running",
-    "verifying",
-    "healed",
-    "failed",
-    "exhausted",
-    "unknown",
-    "cancelled",
-    "rejected",
-    "expired",
-)
 _STYLES = {
     "healed": "green",
     "failed": "red",
@@ -76,9 +63,11 @@ def list_(
 
 def _list(state: str | None, rule: str | None, n: int, as_json: bool, url: str | None, token: str | None) -> None:
     from autoheal.config.mistakes import did_you_mean
+    from autoheal.core.remediation import FINAL, OPEN, UNKNOWN
 
-    if state is not None and state not in STATES:
-        raise Invalid(f"there is no state {state!r}{did_you_mean(state, STATES)}", "--state")
+    states = {*OPEN, *FINAL, UNKNOWN}
+    if state is not None and state not in states:
+        raise Invalid(f"there is no state {state!r}{did_you_mean(state, states)}", "--state")
     with connect(url, token) as client:
         found = client.get("/remediations", {"state": state, "rule": rule, "n": n})
     if as_json:

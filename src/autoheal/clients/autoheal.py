@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -52,12 +53,14 @@ class AutohealClient:
         headers = {"Accept": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
+        near = _near(self.url)
         try:
             self._web = httpx.Client(
                 headers=headers,
                 timeout=httpx.Timeout(timeout, connect=min(5.0, timeout)),
                 follow_redirects=False,
-                trust_env=not _near(self.url),
+                trust_env=not near,
+                verify=_no_certificates() if near and self.url.startswith("http:") else True,
                 transport=transport,
             )
             self._web.build_request("GET", self.url)
@@ -187,6 +190,11 @@ def _why(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.ConnectError) and "refused" in str(error).lower():
         return "nothing listens there (is it running? `autoheal serve` starts one)"
     return str(error) or type(error).__name__
+
+
+def _no_certificates() -> ssl.SSLContext:
+    """For a connection that has no TLS: it trusts nobody, and it spares the 20 ms of loading whom to trust."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _near(url: str) -> bool:

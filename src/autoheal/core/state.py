@@ -90,7 +90,11 @@ class Deferred:
 
 @dataclass(slots=True)
 class Ack:
-    """A silence that we made and watch. `gone_since`: when its last match was first seen gone."""
+    """A silence that we made and watch.
+
+    `hides`: the alerts last seen behind it, by fingerprint (`labels`, `starts_at`); kept, so that a resolve while we
+    were away is told, and outside of the trail, which has the alerts themselves.
+    """
 
     silence_id: str
     labels: dict[str, str]
@@ -98,6 +102,7 @@ class Ack:
     actor: str
     comment: str = ""
     created_at: float = 0.0
+    hides: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

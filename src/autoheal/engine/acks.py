@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from autoheal.core.alert import RESOLVED, Alert
-from autoheal.core.errors import AutohealError, Unknown
+from autoheal.core.errors import AutohealError, Conflict, Unknown
 from autoheal.core.events import Event
 from autoheal.core.moves.intake import AlertsArrived
-from autoheal.core.moves.people import Acked, AckEnded
+from autoheal.core.moves.people import Acked, AckEnded, AckHides
 from autoheal.core.state import Ack
 from autoheal.engine.head import HeadThread
 from autoheal.engine.ports import Alertmanagers, Clock, Seen, Silence, StoreUnavailable
@@ -34,7 +34,6 @@ class AckWatch:
         self._alertmanagers = alertmanagers
         self._clock = clock
         self._gone_since: dict[str, float] = {}
-        self._hidden: dict[str, Seen] = {}
         self._next = 0.0
         self._adopted = False
         self._silencing: set[str] = set()
@@ -48,7 +47,7 @@ class AckWatch:
         left behind is adopted at the next start.
         """
         if self._alertmanagers is None:
-            raise AutohealError("no Alertmanager is configured (ALERTMANAGER_URL)")
+            raise Conflict("no Alertmanager is configured (ALERTMANAGER_URL)")
         now = self._clock.now()
         note = comment or f"acknowledged for {text}"
         author = f"{CREATED_BY}:{actor}"
@@ -67,7 +66,7 @@ class AckWatch:
     async def expire(self, silence_id: str, actor: str) -> bool:
         """End a silence by hand; whether it was one of ours."""
         if self._alertmanagers is None:
-            raise AutohealError("no Alertmanager is configured (ALERTMANAGER_URL)")
+            raise Conflict("no Alertmanager is configured (ALERTMANAGER_URL)")
         await self._alertmanagers.expire_silence(silence_id)
         ours: bool = await self._head.play(AckEnded(silence_id, "by_hand", actor))
         return ours
@@ -101,7 +100,7 @@ class AckWatch:
             await self._adopt(silences, {ack.silence_id for ack in acks})
             self._adopted = True
         states = {silence.id: silence.state for silence in silences}
-        await self._tell_resolved(seen)
+        await self._tell_resolved(acks, seen)
         for ack in acks:
             await self._watch(ack, states.get(ack.silence_id, "expired"), seen)
 
@@ -124,8 +123,9 @@ class AckWatch:
             self._gone_since.pop(ack.silence_id, None)
             return
         matching = [a for a in seen if all(a.labels.get(k, "") == v for k, v in ack.labels.items())]
-        for alert in matching:
-            self._hidden[alert.fingerprint] = alert
+        hides = {a.fingerprint: {"labels": dict(a.labels), "starts_at": a.starts_at} for a in matching}
+        if hides != ack.hides:
+            await self._head.play(AckHides(ack.silence_id, hides))
         if matching:
             self._gone_since.pop(ack.silence_id, None)
             return
@@ -136,13 +136,11 @@ class AckWatch:
             await self._head.play(AckEnded(ack.silence_id, "resolved"))
             self._gone_since.pop(ack.silence_id, None)
 
-    async def _tell_resolved(self, seen: list[Seen]) -> None:
-        """No webhook tells of a resolve behind a silence, so we do."""
+    async def _tell_resolved(self, acks: Sequence[Ack], seen: list[Seen]) -> None:
+        """No webhook tells of a resolve behind a silence, so we do; also of one that came while we were away."""
         firing = {alert.fingerprint for alert in seen}
-        gone = [alert for name, alert in self._hidden.items() if name not in firing]
-        for alert in gone:
-            del self._hidden[alert.fingerprint]
+        gone = {name: was for ack in acks for name, was in ack.hides.items() if name not in firing}
         if gone:
             now = self._clock.now()
-            alerts = [Alert(RESOLVED, dict(a.labels), {}, a.starts_at, a.fingerprint, now) for a in gone]
+            alerts = [Alert(RESOLVED, was["labels"], {}, was["starts_at"], name, now) for name, was in gone.items()]
             await self._head.play(AlertsArrived(alerts, source="silence_watch"), weight=len(alerts))

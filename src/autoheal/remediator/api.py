@@ -29,10 +29,10 @@ from autoheal.web.access import ADMIN, OPS, Caller
 from autoheal.web.body import BoundedBody
 from autoheal.web.problems import Problem, answers, visible
 
-PROTECTED = answers(400, 401, 403, 503)
+PROTECTED = answers(400, 401, 403, 431, 503)
 CHANGES = {**PROTECTED, **answers(408, 413)}
 Name = Annotated[str | None, Query(max_length=1000)]
-Pairs = Annotated[str | None, Query(max_length=60_000)]
+Pairs = Annotated[str | None, Query(max_length=20_000)]
 
 
 class ModeChange(BaseModel):

@@ -42,7 +42,7 @@ def stream(request: Request, service: Remediator, kind: str | None, alertname: s
     given = request.headers.get("last-event-id") or request.query_params.get("last_event_id")
     after = service.tail.last_id
     if given is not None:
-        if not given.isdecimal() or len(given) > 18:
+        if not (given.isascii() and given.isdecimal()) or len(given) > 18:
             raise Invalid("must be the id of an event", "last_event_id")
         after = min(int(given), service.tail.last_id)
     kinds = frozenset(kind.split(",")) if kind else None

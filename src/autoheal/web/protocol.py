@@ -13,7 +13,7 @@ HEAD_TIMEOUT = 15.0
 MAX_HEAD = 128 * 1024
 """Bytes of request line and headers."""
 
-_REASONS = {408: "Request Timeout", 431: "Request Header Fields Too Large"}
+_REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -78,6 +78,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         self._refuse(408, f"the headers did not arrive within {HEAD_TIMEOUT:g} s")
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, msg)
 
     def _refuse(self, status: int, detail: str) -> None:
         self._expect_no_more()

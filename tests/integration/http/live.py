@@ -191,7 +191,11 @@ def is_problem(answer: httpx.Response, status: int, field: str | None = None) ->
 
 def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
     """The bytes of a request."""
-    named = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **{k.replace("_", "-"): v for k, v in headers.items()}}
+    named = {
+        "Host": "127.0.0.1",
+        "Content-Length": str(len(body)),
+        **{k.replace("_", "-"): v for k, v in headers.items()},
+    }
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""]
     return "\r\n".join(lines).encode("latin-1") + body
 
@@ -200,4 +204,16 @@ def dumps(data: Any) -> bytes:
     return json.dumps(data).encode()
 
 
-__all__ = ["ADMIN", "POLICY", "WEBHOOK", "Server", "alert", "body_timeout", "dumps", "is_problem", "request", "serve", "server"]
+__all__ = [
+    "ADMIN",
+    "POLICY",
+    "WEBHOOK",
+    "Server",
+    "alert",
+    "body_timeout",
+    "dumps",
+    "is_problem",
+    "request",
+    "serve",
+    "server",
+]

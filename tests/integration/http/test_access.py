@@ -96,7 +96,9 @@ def test_alert_takes_its_token_as_bearer_or_as_the_password_of_basic(
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:9009", "localhost.evil.example", "127.0.0.1.evil", ""])
-@pytest.mark.parametrize(("method", "path"), [("GET", "/audit"), ("POST", "/mode"), ("POST", "/alert"), ("GET", "/mode")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/audit"), ("POST", "/mode"), ("POST", "/alert"), ("GET", "/mode")]
+)
 def test_an_open_server_refuses_a_foreign_host(live: Server, method: str, path: str, host: str) -> None:
     mode = live.get("/mode").json()
     body = {"alerts": [alert("Rebound")]} if path == "/alert" else {"enabled": True, "dry_run": False}
@@ -105,7 +107,9 @@ def test_an_open_server_refuses_a_foreign_host(live: Server, method: str, path: 
     assert not live.events(alertname="Rebound")
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:9009", "127.0.0.1", "127.8.9.10:80", "[::1]:9009", "LOCALHOST"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:9009", "127.0.0.1", "127.8.9.10:80", "[::1]:9009", "LOCALHOST"]
+)
 def test_an_open_server_answers_to_every_name_of_this_machine(live: Server, host: str) -> None:
     assert live.get("/audit", headers={"host": host}).status_code == 200
 
@@ -121,10 +125,14 @@ def test_an_open_server_answers_to_every_name_of_this_machine(live: Server, host
         {"sec-fetch-site": "same-site"},
     ],
 )
-@pytest.mark.parametrize("path", ["/mode", "/policy/reload", "/ack", "/events/ticket", "/remediations/r1/approve", "/alert"])
+@pytest.mark.parametrize(
+    "path", ["/mode", "/policy/reload", "/ack", "/events/ticket", "/remediations/r1/approve", "/alert"]
+)
 def test_an_open_server_refuses_posts_from_other_sites(live: Server, path: str, headers: dict[str, str]) -> None:
     events = live.events()
-    answer = live.post(path, headers={**headers, "content-type": "application/json"}, content=dumps(BODIES.get(path, {})))
+    answer = live.post(
+        path, headers={**headers, "content-type": "application/json"}, content=dumps(BODIES.get(path, {}))
+    )
     is_problem(answer, 403)
     assert [e for e in live.events()[len(events) :] if e["kind"] != "webhook_rejected"] == []
 

@@ -233,7 +233,13 @@ def test_what_is_no_form_and_no_json_is_refused(place: Place) -> None:
     is_problem(place.live.post("/ack", content=b"x" * 300_000, headers=form), 413, "body")
 
 
-ATTACKS = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'onmouseover='x", "</table><form>", "\u202egnp"]
+ATTACKS = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'onmouseover='x",
+    "</table><form>",
+    "\u202egnp",
+]
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -251,7 +257,9 @@ def test_labels_are_only_text_on_the_page(place: Place, attack: str) -> None:
     )
 
 
-def test_behind_a_token_a_get_acts_only_with_it(tmp_path_factory: pytest.TempPathFactory, fake: FakeAlertmanager) -> None:
+def test_behind_a_token_a_get_acts_only_with_it(
+    tmp_path_factory: pytest.TempPathFactory, fake: FakeAlertmanager
+) -> None:
     fake._silences.clear()
     env = {"ALERTMANAGER_URL": fake.url, "AUTOHEAL_ADMIN_TOKEN": ADMIN}
     with server(tmp_path_factory.mktemp("token"), env) as own:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,7 +73,9 @@ def test_the_wrong_content_type_is_a_415(live: Server, kind: str) -> None:
     assert [event["reason"] for event in new_events(live, last)] == ["wrong_type"]
 
 
-@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.x+json", None])
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.x+json", None]
+)
 def test_every_json_type_is_right_and_so_is_none(live: Server, kind: str | None) -> None:
     headers = {} if kind is None else {"content-type": kind}
     assert live.post("/alert", content=dumps({"alerts": [alert("A")]}), headers=headers).status_code == 200
@@ -84,7 +84,9 @@ def test_every_json_type_is_right_and_so_is_none(live: Server, kind: str | None)
 def test_one_bad_alert_among_ninety_nine_good_ones(live: Server) -> None:
     last = live.last_id
     bad = {"status": "firing", "labels": {"alertname": "Mixed", "port": 80}}
-    data = live.alert(*[alert("Mixed", n=str(n)) for n in range(50)], bad, *[alert("Mixed", n=f"x{n}") for n in range(49)])
+    data = live.alert(
+        *[alert("Mixed", n=str(n)) for n in range(50)], bad, *[alert("Mixed", n=f"x{n}") for n in range(49)]
+    )
     assert data.status_code == 200
     results = data.json()["results"]
     assert len(results) == 100
@@ -144,7 +146,9 @@ def test_other_bodies_are_bounded_too(live: Server) -> None:
 )
 def test_strange_text_is_kept_as_text(live: Server, text: str) -> None:
     last = live.last_id
-    answer = live.alert({"status": "firing", "labels": {"alertname": text, "x": text}, "annotations": {"autoheal": text}})
+    answer = live.alert(
+        {"status": "firing", "labels": {"alertname": text, "x": text}, "annotations": {"autoheal": text}}
+    )
     assert answer.status_code == 200
     kept = text.replace("\0", r"\u0000")
     assert answer.json()["results"][0]["alertname"] == kept
@@ -175,14 +179,18 @@ def test_clocks_far_away_are_taken(live: Server, name: str, starts: str) -> None
 def test_many_refusals_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerts_route, "TOGETHER", 3600.0)
     with server(tmp_path) as own:
-        for _ in range(200):
+        for _ in range(60):
             is_problem(own.post("/alert", content=b"x", headers=JSON), 400)
         is_problem(own.post("/alert", content=b"x", headers={"content-type": "text/plain"}), 415)
-        found = own.events(kind="webhook_rejected")
-        assert [(event["reason"], event["count"]) for event in found] == [("unreadable", 1), ("wrong_type", 1)]
-        wait_until(lambda: len(own.events(kind="webhook_rejected")) == 3, what="the sum")
-        assert own.events(kind="webhook_rejected")[-1]["count"] == 199
-        assert "autoheal_rejected_total 201.0" in own.get("/metrics").text
+
+        def told() -> dict[str, int]:
+            found = own.events(kind="webhook_rejected")
+            assert len(found) <= 4
+            return {r: sum(e["count"] for e in found if e["reason"] == r) for r in ("unreadable", "wrong_type")}
+
+        wait_until(lambda: told() == {"unreadable": 60, "wrong_type": 1}, what="the sum")
+        assert own.events(kind="webhook_rejected")[0]["count"] == 1
+        assert "autoheal_rejected_total 61.0" in own.get("/metrics").text
 
 
 # ---- connections ------------------------------------------------------------------------------------------------------
@@ -286,7 +294,9 @@ def test_a_length_that_will_never_come_is_a_413_at_last(hasty: Server) -> None:
 def test_pipelined_and_chunked_requests(live: Server) -> None:
     body = dumps({"alerts": [alert("Piped")]})
     chunked = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:20], body[20:])) + b"0\r\n\r\n"
-    head = b"POST /alert HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+    head = (
+        b"POST /alert HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+    )
     last = live.last_id
     answer = live.raw(
         request("POST", "/alert", body, Content_Type="application/json")
@@ -317,15 +327,9 @@ def test_too_many_connections_are_turned_away_and_the_server_lives_on(
         idle = [socket.create_connection((own.host, own.port), timeout=10) for _ in range(40)]
         answer = own.raw(request("GET", "/healthz", Connection="close"))
         assert status(answer) == 503
-        wait_until(lambda: own.get("/healthz").status_code == 200, timeout=15, what="room again, the idle ones being ended")
+        wait_until(
+            lambda: own.get("/healthz").status_code == 200, timeout=15, what="room again, the idle ones being ended"
+        )
         assert own.alert(alert("After")).status_code == 200
         for connection in idle:
             connection.close()
-
-
-def test_nothing_of_all_this_was_an_error_of_ours(live: Server) -> None:
-    kinds = {event["kind"] for event in live.events()}
-    assert "webhook_rejected" in kinds
-    assert live.get("/readyz").status_code == 200
-    assert time.monotonic() > 0
-    assert json.loads(live.get("/").text)["status"] == "ok"

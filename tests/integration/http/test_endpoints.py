@@ -67,7 +67,9 @@ def test_what_is_not_there_is_a_problem(live: Server, method: str, path: str, st
 
 
 def test_an_alert_is_answered_one_result_each_in_order(live: Server) -> None:
-    answer = live.alert(alert("Restart", instance="order"), alert("Elsewhere"), alert("Restart", "resolved", instance="o2"))
+    answer = live.alert(
+        alert("Restart", instance="order"), alert("Elsewhere"), alert("Restart", "resolved", instance="o2")
+    )
     assert answer.status_code == 200
     data = answer.json()
     assert (data["ok"], data["received"]) == (True, 3)
@@ -167,7 +169,9 @@ def test_the_mode_is_told_and_changed(tmp_path: Path) -> None:
             is_problem(own.post("/mode", json=body), 400)
         is_problem(own.post("/mode", json={"enabled": True, "dry_run": True, "extra": 1}), 400, "extra")
         is_problem(own.post("/mode", content=b"{", headers={"content-type": "application/json"}), 400, "body")
-        is_problem(own.post("/mode", content=b'{"enabled":true,"dry_run":true}', headers={"content-type": "text/plain"}), 400)
+        is_problem(
+            own.post("/mode", content=b'{"enabled":true,"dry_run":true}', headers={"content-type": "text/plain"}), 400
+        )
         assert own.get("/mode").json() == changed
 
 
@@ -259,7 +263,9 @@ def test_metrics_of_what_ran(tmp_path: Path) -> None:
         wait_until(lambda: len(own.events(kind="action_ok") + own.events(kind="action_fail")) == 2, what="two ends")
         own.alert(alert("Restart", instance="a"))
         own.post("/alert", content=b"x")
-        values = {(s.name, *sorted(s.labels.items())): s.value for f in plain(own.get("/metrics").text) for s in f.samples}
+        values = {
+            (s.name, *sorted(s.labels.items())): s.value for f in plain(own.get("/metrics").text) for s in f.samples
+        }
         assert values["autoheal_enabled",] == 1
         assert values["autoheal_actions_total", ("alertname", "Restart"), ("result", "executed")] == 1
         assert values["autoheal_actions_total", ("alertname", "Fails"), ("result", "failed")] == 1
@@ -271,7 +277,9 @@ def test_metrics_of_what_ran(tmp_path: Path) -> None:
         assert values["autoheal_action_last_timestamp", ("alertname", "Restart")] > 1e9
 
 
-@pytest.mark.parametrize("accept", ["", "*/*", ";;;", "application/openmetrics-text;;version", "a=b;escaping=what", "é"])
+@pytest.mark.parametrize(
+    "accept", ["", "*/*", ";;;", "application/openmetrics-text;;version", "a=b;escaping=what", "é"]
+)
 def test_metrics_for_every_accept_header(live: Server, accept: str) -> None:
     assert live.get("/metrics", headers={"accept": accept.encode("utf-8")}).status_code == 200  # type: ignore[dict-item]
 

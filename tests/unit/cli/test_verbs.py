@@ -76,6 +76,7 @@ def test_ack_sends_what_was_given(stage: Stage) -> None:
     labels = {"alertname": "Down", "instance": "crm:80"}
     assert stage.asked[0].body == {"labels": labels, "duration": "2h", "comment": "looking"}
     assert 'alertname="Down"' in done.stdout and "autoheal silence expire abc" in done.stdout
+    assert json.loads(stage.run("ack", "a=1", "--json").stdout)["silence_id"] == "abc"
 
 
 @pytest.mark.parametrize("args", [(), ("Down",), ("a=1", "--for", "soon"), ("a=1", "--for", "0"), ("a=1", "a=2")])
@@ -123,7 +124,8 @@ def test_no_silence_is_fine_and_leaves_stdout_alone(stage: Stage) -> None:
 
 def test_a_silence_is_ended_whatever_its_id_looks_like(stage: Stage) -> None:
     stage.routes["POST /silences/a%2F..%2Fb/expire"] = {"ok": True}
-    assert stage.run("silence", "expire", "a/../b").exit_code == 0
+    assert stage.run("silence", "expire", "a/../b").stdout == "ended a/../b\n"
+    assert json.loads(stage.run("silence", "expire", "a/../b", "--json").stdout) == {"ok": True}
 
 
 # ---- remediations -----------------------------------------------------------------------------------------------

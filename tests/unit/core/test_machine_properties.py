@@ -72,6 +72,8 @@ class Began:
     budget_key: str | None
     first: bool
     at: float
+    slot_freed: bool = False
+    """A later start took its slot over and gave it back: the present policy's longer cooldown does not reach it."""
 
 
 @dataclass
@@ -120,6 +122,8 @@ class Auditor:
             assert event["token"] == [b.token for b in self.began if b.remediation_id == rid][-1], "another attempt's end"
         if event.get("not_started"):
             self.began = [b for b in self.began if b.token != event["token"]]
+            for begun in self.began:
+                begun.slot_freed |= begun.key == self.about[rid]["key"]
         self.states[rid] = state
         self._breaker(event)
 
@@ -162,7 +166,9 @@ class Auditor:
                 continue
             assert begun.remediation_id != about["remediation_id"], "started twice"
             if begun.key == about["key"]:
-                assert self.elapsed - begun.at >= COOLDOWN[about["rule"]], "two starts in one cooldown slot"
+                by = self.machine.it.policy.rule(about["rule"])
+                cooldown = COOLDOWN[about["rule"]] if begun.slot_freed or by is None else max(by.cooldown, 30.0)
+                assert self.elapsed - begun.at >= cooldown, "two starts in one cooldown slot"
         budget = about.get("budget_key")
         if budget is not None:
             counted = [b for b in self.began if b.first and b.budget_key == budget and b.at > self.elapsed - 300.0]

@@ -57,7 +57,12 @@ def test_what_is_missing_is_made_up_for() -> None:
     assert isinstance(bare, Alert)
     assert (bare.status, bare.annotations, bare.alertname) == ("firing", {}, "")
     assert one(annotations=None, startsAt=None, endsAt="", fingerprint="") == found.__class__(
-        "firing", GOOD["labels"], {}, NOW, found.fingerprint, None  # type: ignore[arg-type]
+        "firing",
+        GOOD["labels"],
+        {},
+        NOW,
+        found.fingerprint,
+        None,  # type: ignore[arg-type]
     )
 
 
@@ -95,7 +100,9 @@ def test_what_no_database_holds_is_written_out(raw: str, kept: str) -> None:
     assert found.annotations["x"] == kept
 
 
-@pytest.mark.parametrize("text", ["$(reboot)", "; rm -rf /", "--help", "`id`", "\u202egnp", "\x01\x1b[31m", "a\nb", "😀"])
+@pytest.mark.parametrize(
+    "text", ["$(reboot)", "; rm -rf /", "--help", "`id`", "\u202egnp", "\x01\x1b[31m", "a\nb", "😀"]
+)
 def test_text_that_looks_like_a_command_is_text(text: str) -> None:
     assert one(labels={"alertname": text}).alertname == text
 
@@ -106,11 +113,17 @@ def test_text_that_looks_like_a_command_is_text(text: str) -> None:
 @pytest.mark.parametrize(
     ("data", "field"),
     [
-        *((data, "body") for data in (b"", b"x", b"[]", b"1", b"null", b'"x"', b"{", b"\xff", b'{"alerts":[]}x', b"\xef\xbb\xbf{}")),
+        *(
+            (data, "body")
+            for data in (b"", b"x", b"[]", b"1", b"null", b'"x"', b"{", b"\xff", b'{"alerts":[]}x', b"\xef\xbb\xbf{}")
+        ),
         (b'{"alerts":[NaN]}', "body"),
         (b'{"alerts":[' + b"9" * 5000 + b"]}", "body"),
         (b'{"alerts":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "body"),
-        *((data, "alerts") for data in (b"{}", b'{"alerts":null}', b'{"alerts":{}}', b'{"alerts":[]}', b'{"alerts":"x"}')),
+        *(
+            (data, "alerts")
+            for data in (b"{}", b'{"alerts":null}', b'{"alerts":{}}', b'{"alerts":[]}', b'{"alerts":"x"}')
+        ),
         *((body(GOOD, version=version), "version") for version in ("3", "5", "", 3, 4.5, True, None, [], {})),
         *((body(item), "alerts[0]") for item in (None, 1, "x", [])),
         *((body({**GOOD, "status": status}), "alerts[0].status") for status in ("", "FIRING", None, 1, [], {})),
@@ -120,7 +133,10 @@ def test_text_that_looks_like_a_command_is_text(text: str) -> None:
         (body({**GOOD, "annotations": {"n": 1}}), "alerts[0].annotations.n"),
         (body({**GOOD, "labels": {"alertname": "x" * (MAX_ALERT + 1)}}), "alerts[0].labels"),
         (body({**GOOD, "labels": {"alertname": "A", "x": "y" * 1_000_000}}), "alerts[0].labels"),
-        *((body({**GOOD, "fingerprint": value}), "alerts[0].fingerprint") for value in ("x", "A" * 16, "0" * 17, 1, [])),
+        *(
+            (body({**GOOD, "fingerprint": value}), "alerts[0].fingerprint")
+            for value in ("x", "A" * 16, "0" * 17, 1, [])
+        ),
         *(
             (body({**GOOD, "startsAt": value}), "alerts[0].startsAt")
             for value in ("x", "2026-11-21", "2026-11-21T03:06:04", 1, [], True, "2026-13-01T00:00:00Z")
@@ -196,10 +212,7 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4))
 odd_alert = st.fixed_dictionaries(
     {},
-    optional={
-        name: anything | pairs | times
-        for name in ("labels", "annotations", "status", "startsAt", "endsAt", "fingerprint")
-    },
+    optional=dict.fromkeys(("labels", "annotations", "status", "startsAt", "endsAt", "fingerprint"), anything | pairs | times),
 )
 odd = st.fixed_dictionaries(
     {"alerts": st.lists(odd_alert | valid | anything, max_size=4) | anything},

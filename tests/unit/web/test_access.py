@@ -10,7 +10,9 @@ from autoheal.web.problems import Problem
 TOKEN = {"authorization": "Bearer admin"}
 
 
-def access(webhook: str | None = None, admin: str | None = None, loopback: bool = True, insecure: bool = False) -> Access:
+def access(
+    webhook: str | None = None, admin: str | None = None, loopback: bool = True, insecure: bool = False
+) -> Access:
     url = "https://autoheal.example"
     return Access(webhook_token=webhook, admin_token=admin, loopback=loopback, insecure=insecure, public_url=url)
 

@@ -190,6 +190,20 @@ class Acked:
 
 
 @dataclass(frozen=True, slots=True)
+class AckHides:
+    """What was last seen behind a silence of ours; see `core.state.Ack`."""
+
+    silence_id: str
+    hides: dict[str, dict[str, Any]]
+
+    def play(self, turn: Turn) -> None:
+        known = turn.state.acks.get(self.silence_id)
+        if known is not None and known.hides != self.hides:
+            known.hides = self.hides
+            turn.state.touch("ack", self.silence_id)
+
+
+@dataclass(frozen=True, slots=True)
 class AckEnded:
     silence_id: str
     reason: Literal["expired", "resolved", "by_hand"]

@@ -1,0 +1,170 @@
+"""`autoheal doctor`: what is green, what is red, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoheal import __version__
+from autoheal.cli import checks
+from tests.unit.cli.stage import Stage, problem
+
+HOME = {"status": "ok", "enabled": False, "dry_run": True, "actions": [], "version": __version__}
+STATUS = {"versionInfo": {"version": "0.25.0"}, "cluster": {"status": "ready", "peers": [{}, {}]}}
+BUILD = {"status": "success", "data": {"version": "2.42.0"}}
+
+
+@pytest.fixture(autouse=True)
+def any_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How fast and how full the disk under the tests is does not matter."""
+    monkeypatch.setattr(checks, "LEAST_FREE", 0)
+    monkeypatch.setattr(checks, "SLOW_SYNC", 3600.0)
+
+
+@pytest.fixture
+def well(stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
+    """Everything as it must be; Alertmanager and Prometheus are played by the same server."""
+    monkeypatch.setenv("ALERTMANAGER_URL", stage.url)
+    monkeypatch.setenv("PROMETHEUS_URL", stage.url)
+    monkeypatch.setenv("AUTOHEAL_DATA_DIR", str(tmp_path))
+    stage.routes |= {
+        "GET /": HOME,
+        "GET /readyz": {"status": "ready"},
+        "GET /audit": {"count": 0, "events": []},
+        "GET /api/v2/status": STATUS,
+        "GET /api/v1/status/buildinfo": BUILD,
+    }
+    return stage
+
+
+def states(stage: Stage) -> tuple[int, dict[str, dict[str, Any]]]:
+    done = stage.run("doctor", "--json")
+    told = json.loads(done.stdout)
+    assert told["ok"] is (done.exit_code == 0)
+    return done.exit_code, {one["check"]: one for one in told["checks"]}
+
+
+def test_all_is_well(well: Stage, tmp_path: Path) -> None:
+    done = well.run("doctor")
+    assert done.exit_code == 0 and done.stdout.splitlines()[-1] == "all is well"
+    code, found = states(well)
+    assert code == 0 and {one["state"] for one in found.values()} == {"ok"}
+    names = {"settings", "policy", "data directory", "disk", "fsync", "Autoheal", "ready", "access"}
+    assert found.keys() == names | {"Alertmanager", "Prometheus", "clock"}
+    assert "version 0.25.0, cluster ready of 2" in found["Alertmanager"]["detail"]
+    assert list(tmp_path.iterdir()) == [], "the doctor leaves nothing behind"
+
+
+def test_what_is_not_configured_is_not_red(well: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALERTMANAGER_URL")
+    monkeypatch.delenv("PROMETHEUS_URL")
+    code, found = states(well)
+    assert code == 0
+    assert found["Alertmanager"]["state"] == found["Prometheus"]["state"] == "off"
+
+
+def test_each_mistake_of_the_settings_is_red_and_the_rest_is_still_looked_at(
+    well: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOHEAL_PROT", "1")
+    monkeypatch.setenv("AUTOHEAL_DRY_RUN", "perhaps")
+    done = well.run("doctor")
+    assert done.exit_code == 1
+    assert 'did you mean "AUTOHEAL_PORT"?' in done.stdout and "perhaps" in done.stdout
+    assert "version 0.25.0" in done.stdout and "2 of 13 need you" in done.stdout
+
+
+def test_a_server_that_would_be_open_to_the_world_is_red(well: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOHEAL_HOST", "0.0.0.0")
+    assert well.run("doctor").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("route", "answer", "check"),
+    [
+        ("GET /", (200, {"hello": "world"}), "Autoheal"),
+        ("GET /", (500, {}), "Autoheal"),
+        ("GET /readyz", (503, problem(503, "the ledger cannot be written")), "ready"),
+        ("GET /audit", (401, problem(401, "no")), "access"),
+        ("GET /api/v2/status", (500, {}), "Alertmanager"),
+        ("GET /api/v2/status", (200, {}), "Alertmanager"),
+        ("GET /api/v2/status", (200, []), "Alertmanager"),
+        ("GET /api/v1/status/buildinfo", (404, {}), "Prometheus"),
+    ],
+)
+def test_what_is_red_says_what_to_do(well: Stage, route: str, answer: tuple[int, Any], check: str) -> None:
+    well.routes[route] = lambda asked: answer
+    code, found = states(well)
+    assert code == 1
+    assert [name for name, one in found.items() if one["state"] == "bad"] == [check]
+    assert found[check]["fix"]
+
+
+def test_nobody_there_is_red(well: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALERTMANAGER_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AUTOHEAL_PUBLIC_URL", "http://127.0.0.1:1")
+    from tests.unit.cli.stage import run
+
+    done = run("doctor", "--json")
+    assert done.exit_code == 1
+    red = {one["check"] for one in json.loads(done.stdout)["checks"] if one["state"] == "bad"}
+    assert red == {"Alertmanager", "Autoheal"}
+
+
+def test_another_version_is_told(well: Stage) -> None:
+    well.routes["GET /"] = {**HOME, "version": "9.9.9"}
+    assert f"version 9.9.9 (this command is {__version__})" in states(well)[1]["Autoheal"]["detail"]
+
+
+def test_a_bad_policy_is_red(well: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("version: 2\nrules: 3\n")
+    monkeypatch.setenv("AUTOHEAL_POLICY_FILE", str(path))
+    code, found = states(well)
+    assert code == 1 and found["policy"]["state"] == "bad" and "(and 1 more)" in found["policy"]["detail"]
+
+
+def test_a_data_directory_that_is_not_there_yet_is_looked_at_where_it_will_be(tmp_path: Path) -> None:
+    found = checks.check_directory(tmp_path / "a" / "b")
+    assert {one.state for one in found} == {"ok"} and "(made at the first start)" in found[0].detail
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_directory_that_is_a_file_is_red(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (found,) = checks.check_directory(tmp_path / "file")
+    assert found.state == "bad"
+
+
+def test_a_directory_that_cannot_be_written_a_full_disk_and_a_slow_one_are_red(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "LEAST_FREE", 2**80)
+    monkeypatch.setattr(checks, "SLOW_SYNC", -1.0)
+    assert [one.state for one in checks.check_directory(tmp_path)] == ["ok", "bad", "bad"]
+
+    def refuse(place: Path) -> float:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(checks, "_sync_time", refuse)
+    (found,) = checks.check_directory(tmp_path)
+    assert found.state == "bad" and "Permission denied" in found.detail
+
+
+@pytest.mark.parametrize(("gap", "state"), [(0, "ok"), (4, "ok"), (-4, "ok"), (30, "bad"), (-30, "bad")])
+def test_clocks(gap: float, state: str) -> None:
+    from email.utils import formatdate
+
+    from autoheal.clients.exchange import Reply
+
+    now = 1_700_000_000.5
+    answer = Reply(200, {"date": formatdate(now + gap, usegmt=True)}, b"")
+    (found,) = checks._skew("Alertmanager", answer, now, now + 0.1)
+    assert found.state == state
+    if state == "bad":
+        assert ("ahead of" if gap > 0 else "behind") in found.detail
+    assert checks._skew("Alertmanager", Reply(200, {}, b""), now, now) == []
+    assert checks._skew("Alertmanager", Reply(200, {"date": "noon"}, b""), now, now) == []
