@@ -58,7 +58,7 @@ class Autoheal:
         self.process = self._process()
 
     def _process(self, *more: str) -> Process:
-        command = ["-m", "tests.crash.launcher"]
+        command = ["-m", "autoheal", "serve"]
         if self.options is not None or more:
             command = ["-m", "tests.crash.launcher", *(self.options or ()), *more]
         env = {name: value for name, value in self.env.items() if value}

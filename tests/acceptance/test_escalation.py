@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from tests.servers import Alertmanager, alertmanager_pair, wait_until
 def escalations(one: Alertmanager) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = one.get("alerts", filter='alertname="AutohealEscalation"')
     return found
+
+
+def settled(one: Alertmanager) -> bool:
+    return not escalations(one)
 
 
 def test_an_exhausted_ladder_stands_in_both_alertmanagers_until_it_is_settled(tmp_path: Path) -> None:
@@ -25,7 +30,7 @@ def test_an_exhausted_ladder_stands_in_both_alertmanagers_until_it_is_settled(tm
             service.await_event("escalated")
             name = str(result["remediation_id"])
             for one in pair:
-                [told] = wait_until(lambda one=one: escalations(one), 20, "the escalation")
+                [told] = wait_until(partial(escalations, one), 20, "the escalation")
                 assert told["labels"]["severity"] == "critical"
                 assert told["labels"]["reason"] == "exhausted"
                 assert told["labels"]["remediation_id"] == name
@@ -40,7 +45,7 @@ def test_an_exhausted_ladder_stands_in_both_alertmanagers_until_it_is_settled(tm
             answer = service.post(f"/remediations/{name}/settle", {"outcome": "failed", "note": "disk replaced"})
             assert answer.status_code == 200, answer.text
             for one in pair:
-                wait_until(lambda one=one: not escalations(one), 20, "its end")
+                wait_until(partial(settled, one), 20, "its end")
             service.stop()
         service.assert_whole()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.acceptance.service import Autoheal, policy, rule
 from tests.servers import alertmanager, alertmanager_pair, wait_until
 
 DOWN = "TcpEndpointDownFast"
-OFTEN = {"group_interval": "1s", "repeat_interval": "2s"}
+OFTEN: dict[str, Any] = {"group_interval": "1s", "repeat_interval": "2s"}
 CHAIN = ["decision_act", "action_started", "action_ok", "verify_ok"]
 
 

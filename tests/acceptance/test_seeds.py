@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,12 +17,12 @@ from tests.acceptance.service import Autoheal, policy
 from tests.needs import needs
 from tests.servers import Alertmanager, alertmanager, receiver
 
-TEST_ALERT = {
+TEST_ALERT: dict[str, Any] = {
     "status": "firing",
     "labels": {"alertname": "TestAlert", "service": "test"},
     "annotations": {"autoheal_action": "echo test"},
 }
-DOWN = {
+DOWN: dict[str, Any] = {
     "status": "firing",
     "labels": {"alertname": "TcpEndpointDownFast", "service": "crm-api", "instance": "crm-api:8000"},
     "annotations": {"autoheal_action": "docker restart crm-api"},
@@ -46,7 +47,7 @@ def service(tmp_path: Path, one: Alertmanager) -> Iterator[Autoheal]:
         found.assert_whole()
 
 
-def send(service: Autoheal, alert: dict[str, object]) -> dict[str, object]:
+def send(service: Autoheal, alert: Mapping[str, Any]) -> dict[str, object]:
     """The minimal form, as the documents send it."""
     answer = service.post("/alert", {"alerts": [alert]})
     assert answer.status_code == 200

@@ -43,8 +43,8 @@ def stop(folder: Path) -> None:
 def start(folder: Path, port: int) -> None:
     """Start it in a session of its own, as an init system would."""
     command = [sys.executable, __file__, "serve", str(folder), str(port)]
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.Popen(command, start_new_session=True, **streams)
+    null = subprocess.DEVNULL
+    subprocess.Popen(command, start_new_session=True, stdin=null, stdout=null, stderr=null)
 
 
 def restart(folder: Path, port: int, seconds: float) -> None:

@@ -14,7 +14,7 @@ from tests.crash.storm import Storm, batch, healthy_target
 
 def kills(folder: Path, count: int, seed: int) -> Storm:
     """Kill a service under load `count` times, let it settle, stop it."""
-    chance = random.Random(seed)  # noqa: S311 - a test's dice
+    chance = random.Random(seed)
     with healthy_target() as healthy:
         storm = Storm(folder, healthy)
         service, stop, numbers = storm.service, threading.Event(), itertools.count(1)
@@ -60,4 +60,4 @@ def test_killed_a_thousand_times(tmp_path: Path, capsys: pytest.CaptureFixture[s
         found = storm.assert_true()
         total += 100
         with capsys.disabled():
-            print(f"\n{total} kills; this hundred: {dict(sorted(found.items()))}")  # noqa: T201 - the figures
+            print(f"\n{total} kills; this hundred: {dict(sorted(found.items()))}")

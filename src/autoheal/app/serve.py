@@ -158,6 +158,7 @@ class Service:
         await self.engine.start()
         self.tail.start(self.head.state.last_id)
         self._resume_probes()
+        await asyncio.to_thread(self._resume_metrics)
         server = _Server(_server_config(_alert_first(app, self.remediator, door)))
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
         chores = [
@@ -221,6 +222,11 @@ class Service:
             probes = policy.probes
         self.prober.resume(firing)
         self.prober.configure(probes)
+
+    def _resume_metrics(self) -> None:
+        """The time of the last webhook outlives a restart, or its absence would be told after each one."""
+        for line in self.reader.query(1, kind="webhook_received").lines:
+            self.remediator.metrics.webhook.set(orjson.loads(line)["ts"])
 
     def _say_hello(self) -> None:
         settings, mode = self.settings, self.head.state.mode
@@ -308,6 +314,7 @@ def _server_config(app: ASGIApp) -> uvicorn.Config:
         server_header=False,
         ws="none",
         limit_concurrency=CONNECTIONS,
+        proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=3,
     )
@@ -334,6 +341,7 @@ def main(settings: Settings) -> int:
     _refuse_what_cannot_be(settings)
 
     async def life() -> None:
+        _allow_many_files()
         listening = listen(settings.host, settings.port)
         service = Service(settings, environment())
         try:
@@ -348,6 +356,17 @@ def main(settings: Settings) -> int:
     else:
         uvloop.run(life())
     return 0
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files to the hard one, so that the bound on connections is ours."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _refuse_what_cannot_be(settings: Settings) -> None:

@@ -159,11 +159,13 @@ class Rule:
 
 def key_of(rule: str, by: tuple[str, ...], labels: Mapping[str, str]) -> str:
     """``rule{a="x",b="y"}``; a label that is missing counts as empty. Quotes are escaped, so no two keys collide."""
-    inner = ",".join(f'{name}="{_escape(labels.get(name, ""))}"' for name in by)
+    inner = ",".join([f'{name}="{_escape(labels.get(name, ""))}"' for name in by])
     return f"{rule}{{{inner}}}"
 
 
 def _escape(value: str) -> str:
+    if "\\" not in value and '"' not in value:
+        return value
     return value.replace("\\", "\\\\").replace('"', '\\"')
 
 

@@ -80,6 +80,9 @@ async def receive_alerts(request: Request, service: Remediator, door: Door) -> R
         return error.response()
     except StoreUnavailable as error:
         return problem(503, f"nothing was done: {error}", {"Retry-After": "5"})
+    except Exception:
+        log.exception("delivery_failed")
+        return problem(500, "an error of Autoheal's own making; its log tells more")
     answer = orjson.dumps({"ok": True, "received": len(results), "results": results})
     return Response(answer, media_type="application/json")
 

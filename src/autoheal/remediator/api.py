@@ -20,7 +20,7 @@ from autoheal.core.errors import Invalid, NotFound
 from autoheal.core.gates import Case
 from autoheal.core.moves.people import Approve, Cancel, Mark, Reject, SetMode, Settle
 from autoheal.core.turn import Move
-from autoheal.remediator import ack, pages
+from autoheal.remediator import ack, bodies, pages
 from autoheal.remediator.alert import Door, receive_alerts
 from autoheal.remediator.service import Remediator
 from autoheal.remediator.stream import Tickets, stream
@@ -131,50 +131,15 @@ def status_of(service: Remediator) -> dict[str, Any]:
         }
 
 
-_ALERT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["alerts"],
-                    "properties": {
-                        "version": {"enum": ["4"]},
-                        "alerts": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {
-                                "type": "object",
-                                "required": ["labels"],
-                                "properties": {
-                                    "status": {"enum": ["firing", "resolved"]},
-                                    "labels": {
-                                        "type": "object",
-                                        "minProperties": 1,
-                                        "additionalProperties": {"type": "string"},
-                                    },
-                                    "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
-                                    "startsAt": {"type": "string", "format": "date-time"},
-                                    "endsAt": {"type": "string", "format": "date-time"},
-                                    "fingerprint": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
-                                },
-                            },
-                        },
-                    },
-                }
-            }
-        },
-    }
-}
-
-
 def _alerts(app: FastAPI, service: Remediator) -> None:
     door = Door(service.head)
     app.state.door = door
 
     @app.post(
-        "/alert", tags=["alertmanager"], openapi_extra=_ALERT_BODY, responses=answers(400, 401, 408, 413, 415, 503)
+        "/alert",
+        tags=["alertmanager"],
+        openapi_extra=bodies.ALERT_BODY,
+        responses=answers(400, 401, 408, 413, 415, 503),
     )
     async def alert(request: Request) -> Response:
         """Alertmanager's webhook, version 4, or the minimal form."""
@@ -269,42 +234,15 @@ def _explain(service: Remediator, labels: dict[str, str], annotations: dict[str,
         return explain(Case(Alert(FIRING, labels, annotations, now, fingerprint(labels)), now, policy, state))
 
 
-_ACK_PARAMETERS = {
-    "parameters": [
-        {"name": "labels", "in": "query", "required": True, "schema": {"type": "string"}},
-        {"name": "duration", "in": "query", "schema": {"type": "string", "default": "2h"}},
-        {"name": "comment", "in": "query", "schema": {"type": "string"}},
-    ]
-}
-_ACK_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["labels"],
-                    "properties": {
-                        "labels": {"type": "object", "minProperties": 1, "additionalProperties": {"type": "string"}},
-                        "duration": {"type": "string", "default": "2h"},
-                        "comment": {"type": "string"},
-                    },
-                }
-            }
-        },
-    }
-}
-
-
 def _acks(app: FastAPI, service: Remediator) -> None:
     codes = {**PROTECTED, **answers(408, 409, 413, 415, 502)}
 
-    @app.get("/ack", tags=["silences"], openapi_extra=_ACK_PARAMETERS, responses=codes)
+    @app.get("/ack", tags=["silences"], openapi_extra=bodies.ACK_PARAMETERS, responses=codes)
     async def get_ack(request: Request) -> Response:
         """A browser sees what would be silenced; a program with a token silences it."""
         return await ack.get_ack(request, service)
 
-    @app.post("/ack", tags=["silences"], openapi_extra=_ACK_BODY, responses=codes)
+    @app.post("/ack", tags=["silences"], openapi_extra=bodies.ACK_BODY, responses=codes)
     async def post_ack(request: Request) -> Response:
         """Silence alerts with exactly these labels, watch them, and end the silence when they are gone."""
         return await ack.post_ack(request, service)

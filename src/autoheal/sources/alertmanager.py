@@ -68,7 +68,9 @@ def parse(body: bytes, now: float) -> Delivery:
             _check_version(wire.version)
             if wire.alerts and (len(body) <= MAX_ALERT or all(map(_fits, wire.alerts))):
                 alerts: list[Alert | Refused] = [_quick(item, now) for item in wire.alerts]
-                return Delivery(alerts, *(_text(text) for text in (wire.externalURL, wire.receiver, wire.groupKey)))
+                return Delivery(
+                    alerts, wire.externalURL[:_MAX_TEXT], wire.receiver[:_MAX_TEXT], wire.groupKey[:_MAX_TEXT]
+                )
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Invalid):
             pass  # the careful way finds out what is wrong, and with which alert
     return _carefully(body, now)

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with two bounds that it lacks: how long a request's head may take, and how large it may be."""
+"""uvicorn's HTTP protocol with two bounds that it lacks: how long a request's head may take, and how large it is."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_alert_takes_its_token_as_bearer_or_as_the_password_of_basic(
     assert len(closed.events(kind="webhook_received")) - before == (status == 200)
 
 
-# ---- the open server --------------------------------------------------------------------------------------------------
+# ---- the open server -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:9009", "localhost.evil.example", "127.0.0.1.evil", ""])

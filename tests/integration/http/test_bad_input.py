@@ -33,7 +33,7 @@ def status(answer: bytes) -> int:
     return int(answer.split(b" ")[1])
 
 
-# ---- bodies -----------------------------------------------------------------------------------------------------------
+# ---- bodies ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_clocks_far_away_are_taken(live: Server, name: str, starts: str) -> None
         assert answer.json()["results"][0]["result"] in ("dry_run", "skip")
 
 
-# ---- a flood ----------------------------------------------------------------------------------------------------------
+# ---- a flood ---------------------------------------------------------------------------------------------------------
 
 
 def test_many_refusals_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_many_refusals_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert "autoheal_rejected_total 61.0" in own.get("/metrics").text
 
 
-# ---- connections ------------------------------------------------------------------------------------------------------
+# ---- connections -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

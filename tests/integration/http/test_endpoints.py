@@ -126,7 +126,7 @@ def test_audit_refuses_what_it_cannot_read(live: Server, name: str, value: str) 
     is_problem(live.get("/audit", params={name: value}), 400, name)
 
 
-# ---- /explain, /mode, /policy/reload ----------------------------------------------------------------------------------
+# ---- /explain, /mode, /policy/reload ---------------------------------------------------------------------------------
 
 
 def test_explain_shows_every_gate(live: Server) -> None:
@@ -191,7 +191,7 @@ def test_a_good_policy_is_taken_and_a_bad_one_refused(tmp_path: Path) -> None:
         assert "autoheal_config_last_reload_successful 1.0" in own.get("/metrics").text
 
 
-# ---- /remediations ----------------------------------------------------------------------------------------------------
+# ---- /remediations ---------------------------------------------------------------------------------------------------
 
 
 def test_remediations_and_what_people_do_with_them(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_remediations_and_what_people_do_with_them(tmp_path: Path) -> None:
         is_problem(own.post(f"/remediations/{open_one['remediation_id']}/settle", json={"outcome": "healed"}), 409)
 
 
-# ---- /metrics ---------------------------------------------------------------------------------------------------------
+# ---- /metrics --------------------------------------------------------------------------------------------------------
 
 
 def test_every_metric_of_the_contract_in_both_formats(live: Server) -> None:

@@ -317,11 +317,12 @@ class Machine(RuleBasedStateMachine):
         self.it.now += seconds
         self.auditor.elapsed += seconds
 
-    @rule(which=number, early=st.sampled_from((0.0, 1.0)))
+    @rule(which=number, early=st.sampled_from((0.0, 1.0, 1.0)))
     def to_the_edge(self, which: int, early: float) -> None:
         """To the moment when something ends, or one second before; then all is heard again and may start."""
         state, now = self.it.state, self.it.now
-        edges = [slot.started_at + cooldown for slot in state.slots.values() for cooldown in (30.0, 45.0, 60.0, 90.0)]
+        rules = {by.name: by for by in self.it.policy.rules}
+        edges = [s.started_at + max(rules[s.rule].cooldown, 30.0) for s in state.slots.values() if s.rule in rules]
         edges += [breaker.open_until for breaker in state.breakers.values()]
         edges += [at + 300.0 for budget in state.budgets.values() for at in budget.times]
         edges += [at + 100.0 for lane in state.starts.values() for _, at in lane]

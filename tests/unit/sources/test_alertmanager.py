@@ -35,7 +35,7 @@ def one(**changes: Any) -> Alert:
     return found
 
 
-# ---- what is read -----------------------------------------------------------------------------------------------------
+# ---- what is read ----------------------------------------------------------------------------------------------------
 
 
 def test_a_whole_delivery() -> None:
@@ -107,7 +107,7 @@ def test_text_that_looks_like_a_command_is_text(text: str) -> None:
     assert one(labels={"alertname": text}).alertname == text
 
 
-# ---- what is refused --------------------------------------------------------------------------------------------------
+# ---- what is refused -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_one_oversized_alert_does_not_harm_its_neighbours() -> None:
     assert [isinstance(item, Refused) for item in found] == [False, True, False]
 
 
-# ---- both ways --------------------------------------------------------------------------------------------------------
+# ---- both ways -------------------------------------------------------------------------------------------------------
 
 text = st.text(max_size=20)
 pairs = st.dictionaries(text.filter(bool), text, max_size=4)
@@ -212,7 +212,9 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4))
 odd_alert = st.fixed_dictionaries(
     {},
-    optional=dict.fromkeys(("labels", "annotations", "status", "startsAt", "endsAt", "fingerprint"), anything | pairs | times),
+    optional=dict.fromkeys(
+        ("labels", "annotations", "status", "startsAt", "endsAt", "fingerprint"), anything | pairs | times
+    ),
 )
 odd = st.fixed_dictionaries(
     {"alerts": st.lists(odd_alert | valid | anything, max_size=4) | anything},

@@ -57,7 +57,10 @@ class AlertsArrived:
         )
         if refused:
             Rejected("alert", refused, self.source).play(turn)
-        return [_refusal(item) if isinstance(item, Refused) else admit(turn, item, self.origin) for item in self.alerts]
+        return [
+            _refusal(item) if isinstance(item, Refused) else _contained(turn, index, item, self)
+            for index, item in enumerate(self.alerts)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,19 @@ class Rejected:
                 or None,
             },
         )
+
+
+def _contained(turn: Turn, index: int, alert: Alert, delivery: AlertsArrived) -> dict[str, Any]:
+    """Decide one alert; if deciding it breaks before anything is recorded, it alone is refused, on record."""
+    before = turn.state.last_id
+    try:
+        return admit(turn, alert, delivery.origin)
+    except Exception as error:
+        if turn.state.last_id != before:
+            raise
+        broken = Refused(index, "", f"cannot be decided: {error!r}"[:300], alert.alertname, alert.fingerprint)
+        Rejected("undecidable", [broken], delivery.source).play(turn)
+        return _refusal(broken)
 
 
 def _refusal(item: Refused) -> dict[str, Any]:

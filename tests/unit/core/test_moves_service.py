@@ -1,0 +1,145 @@
+"""The service itself: its start and the mode, its policy, its timers, its beat."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoheal.core.moves.service import (
+    Heartbeat,
+    PolicyLoaded,
+    PolicyRejected,
+    Started,
+    Stopped,
+    Wake,
+    wants_wake,
+)
+from autoheal.core.policy import AttemptBudget
+from tests.unit.core.make import T0, Play, alert, policy, resolved, rule
+
+
+def mode(it: Play) -> tuple[bool, bool, str]:
+    return it.state.mode.enabled, it.state.mode.dry_run, it.state.mode.source
+
+
+def test_the_first_start_takes_the_environments_mode() -> None:
+    it = Play()
+    it.play(Started("1.0", True, False, "one"))
+    assert it.kinds() == ["started", "mode_changed"] and mode(it) == (True, False, "env")
+    it.play(Started("1.0", True, False))
+    assert it.kinds(2) == ["started"], "nothing has changed"
+
+
+def test_a_mode_set_by_hand_is_kept_while_the_environment_stays() -> None:
+    it = Play()
+    it.play(Started("1.0", True, False))
+    it.mode(True, True)
+    it.state.mode.env = "enabled=true dry_run=false"
+    it.play(Started("1.0", True, False))
+    assert mode(it) == (True, True, "api")
+
+
+def test_a_changed_environment_wins_and_it_is_audited() -> None:
+    it = Play()
+    it.play(Started("1.0", True, False))
+    it.mode(True, True)
+    it.state.mode.env = "enabled=true dry_run=false"
+    it.play(Started("1.0", False, False))
+    assert mode(it) == (False, False, "env")
+    changed = it.events[-1]
+    assert (changed["kind"], changed["actor"]) == ("mode_changed", "environment")
+    assert changed["before"] == {"enabled": True, "dry_run": True, "source": "api"}
+
+
+def test_an_imported_trail_starts_dry() -> None:
+    it = Play()
+    it.play(Started("1.0", True, False, imported=7))
+    assert mode(it) == (True, True, "import") and it.events[0]["imported"] == 7
+    it.play(Started("1.0", True, False))
+    assert mode(it) == (True, True, "import"), "until somebody says otherwise"
+
+
+def test_started_tells_what_a_crash_left() -> None:
+    it = Play.live()
+    it.start(it.accepted(alert())[0])
+    it.play(Started("1.0", True, False))
+    event = it.of_kind("started")[0]
+    assert (event["open"], event["interrupted"]) == (1, 1)
+
+
+def test_stopped() -> None:
+    it = Play.live()
+    it.accepted(alert())
+    it.play(Stopped("signal", 2))
+    assert it.events[-1] | {"ts": 0} == {"id": 4, "ts": 0, "kind": "stopped", "reason": "signal", "running": 2, "open": 1}
+
+
+def test_a_policy_takes_the_place_of_the_old_one() -> None:
+    it = Play()
+    answer = it.play(PolicyLoaded(policy(rule("a", "A"), rule("b", "B"), digest="p2"), "ann"))
+    assert answer == {"digest": "p2", "rules": 2, "changed": True}
+    assert it.events[-1]["rules"] == ["a", "b"] and it.state.policy["digest"] == "p2"
+    assert not it.play(PolicyLoaded(it.policy))["changed"]
+    assert it.hear(alert("B"))[0]["result"] == "dry_run"
+
+
+def test_a_policy_that_was_refused_changes_nothing() -> None:
+    it = Play()
+    it.play(PolicyRejected(tuple(f"line {n}" for n in range(30)), "ann"))
+    [event] = it.events
+    assert event["count"] == 30 and event["error"].count("\n") == 19
+    assert it.state.policy == {}
+
+
+def test_a_heartbeat_says_how_it_stands() -> None:
+    it = Play.live()
+    it.accepted(alert())
+    it.hear(alert(instance="i2"))
+    it.play(Heartbeat())
+    beat = it.events[-1]
+    assert (beat["enabled"], beat["dry_run"], beat["open"], beat["deferred"]) == (True, False, 1, 1)
+
+
+def test_a_heartbeat_forgets_what_nothing_can_need_any_more() -> None:
+    it = Play.live(rule(max_attempts=AttemptBudget(9, 60.0, ("alertname",))))
+    it.act(alert())
+    it.hear(resolved())
+    it.play(Heartbeat())
+    assert it.state.slots and it.state.budgets and it.state.resolved
+    it.now += 4000.0
+    it.play(Heartbeat())
+    assert it.state.slots and it.state.budgets and not it.state.resolved
+    it.now += 366 * 86400.0
+    it.play(Heartbeat())
+    assert it.state.slots, "a cooldown may be as long as a year"
+    it.now += 86400.0
+    it.play(Heartbeat())
+    assert not it.state.slots and not it.state.budgets
+    assert it.restored().slots == {}
+
+
+def test_wake_is_wanted_only_while_something_waits_for_it() -> None:
+    it = Play.live(rule(approval_timeout=9.0), rule("b", "B"))
+    assert not wants_wake(it.state, it.now)
+    it.hear(alert())
+    assert wants_wake(it.state, it.now)
+    it.now += 9.0
+    it.wake()
+    assert not wants_wake(it.state, it.now)
+    it.act(alert("B"), verdict="failed")
+    assert wants_wake(it.state, it.now)
+    assert it.play(Wake()) == 0
+
+
+@pytest.mark.parametrize("changed", [policy(rule("else")), policy(rule())], ids=["rule gone", "budget gone"])
+def test_what_was_told_of_a_budget_is_over_when_the_budget_is_gone(changed: object) -> None:
+    it = Play.live(rule(max_attempts=AttemptBudget(1, 5000.0, ("alertname",))))
+    it.act(alert())
+    it.now += 60.0
+    it.hear(alert())
+    assert len(it.state.escalations) == 1
+    it.wake()
+    assert len(it.state.escalations) == 1
+    it.play(PolicyLoaded(changed))  # type: ignore[arg-type]
+    it.wake()
+    assert it.state.escalations == {} and it.events[-1]["reason"] == "over"
+    assert it.now == T0 + 60.0
