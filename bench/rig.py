@@ -127,8 +127,8 @@ def wrk(url: str, bodies: Sequence[bytes], connections: int, seconds: int, folde
     text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     return Load(
         float(_find(r"Requests/sec:\s+([\d.]+)", text)),
-        _ms(_find(r"50%\s+(\S+)", text)),
-        _ms(_find(r"99%\s+(\S+)", text)),
+        _ms(_find(r"(?m)^ +50% +(\S+)", text)),
+        _ms(_find(r"(?m)^ +99% +(\S+)", text)),
         int(_find(r"Non-2xx or 3xx responses: (\d+)", text) or 0),
     )
 

@@ -13,7 +13,11 @@ from tests.acceptance.service import QUICK, Autoheal, policy, rule
 from tests.servers import Alertmanager, alertmanager, wait_until
 
 HIDDEN = "TcpEndpointDownFast"
-SOON = ("--set=autoheal.engine.acks:GONE_FOR=2", "--set=autoheal.engine.acks:EVERY=0.5")
+SOON = (
+    "--set=autoheal.engine.acks:GONE_FOR=2",
+    "--set=autoheal.engine.acks:EVERY=0.5",
+    "--set=autoheal.clients.alertmanager:SETTLED=0",
+)
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from autoheal.clients.alertmanager import AlertmanagerCluster
 from autoheal.clients.rfc3339 import to_text
 from autoheal.core.errors import Invalid, Permanent
-from autoheal.engine.ports import OutgoingAlert, Seen
+from autoheal.engine.ports import Active, OutgoingAlert, Seen
 from autoheal.testing.alertmanager import FakeAlertmanager
 from tests.servers import alertmanager, wait_until
 
@@ -37,9 +38,10 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def ask(server: Server, work: str, *args: Any, **named: Any) -> Any:
     """Call a method of a fresh client."""
+    settled_after = named.pop("settled_after", None)
 
     async def inner() -> Any:
-        cluster = AlertmanagerCluster([server.url])
+        cluster = AlertmanagerCluster([server.url], settled_after=settled_after)
         try:
             return await getattr(cluster, work)(*args, **named)
         finally:
@@ -60,8 +62,8 @@ def fire(server: Server, name: str, lasts: float = 300.0, **labels: str) -> floa
 
 
 def seen(server: Server, name: str) -> list[Seen]:
-    found: list[Seen] = ask(server, "alerts", [f'alertname="{name}"'])
-    return found
+    active: Active = ask(server, "alerts", [f'alertname="{name}"'])
+    return active.alerts
 
 
 def silence(server: Server, name: str, lasts: float = 600.0) -> str:
@@ -92,8 +94,8 @@ def test_filters_choose(server: Server) -> None:
     fire(server, "Filtered", service="b")
     wait_until(lambda: len(seen(server, "Filtered")) == 2)
     only = ask(server, "alerts", ['alertname="Filtered"', 'service=~"a|c"'])
-    assert [alert.labels["service"] for alert in only] == ["a"]
-    assert ask(server, "alerts", ['alertname="Filtered"', 'service!~"a|b"']) == []
+    assert [alert.labels["service"] for alert in only.alerts] == ["a"]
+    assert ask(server, "alerts", ['alertname="Filtered"', 'service!~"a|b"']).alerts == []
 
 
 @pytest.mark.parametrize("bad", ["{", 'alertname=~"("'])
@@ -215,3 +217,48 @@ def test_what_is_no_json_is_refused(server: Server) -> None:
         headers = {"Content-Type": kind}
         answer = httpx.post(f"{server.url}/api/v2/alerts", content=content, headers=headers, timeout=5)
         assert answer.status_code == status
+
+
+# ---- what a restart leaves -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["fake", "real"])
+def restarts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Server, Callable[[], object]]]:
+    """A server of the test's own, and what restarts it in an orderly way."""
+    if request.param == "fake":
+        with FakeAlertmanager(time.time) as fake:
+            yield fake, fake.restart
+        return
+    with alertmanager(tmp_path / "am", "http://127.0.0.1:9/") as real:
+
+        def restart() -> None:
+            real.process.terminate()
+            real.again()
+
+        yield real, restart
+
+
+def test_a_young_one_is_not_complete_and_what_it_has_counts(server: Server) -> None:
+    fire(server, "Young")
+    wait_until(lambda: seen(server, "Young"))
+    found = ask(server, "alerts", settled_after=3600.0)
+    assert not found.complete and "Young" in {alert.labels["alertname"] for alert in found.alerts}
+    wait_until(lambda: ask(server, "alerts", settled_after=0.5).complete)
+
+
+def test_a_restart_loses_alerts_keeps_silences_and_begins_a_new_age(
+    restarts: tuple[Server, Callable[[], object]],
+) -> None:
+    server, restart = restarts
+    fire(server, "Lost")
+    wait_until(lambda: seen(server, "Lost"))
+    name = silence(server, "Lost")
+
+    def uptime() -> Any:
+        return httpx.get(f"{server.url}/api/v2/status", timeout=5).json()["uptime"]
+
+    before = uptime()
+    restart()
+    assert ask(server, "alerts") == Active([], complete=False)
+    assert [found.state for found in ask(server, "silences") if found.id == name] == ["active"]
+    assert uptime() > before

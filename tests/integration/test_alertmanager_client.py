@@ -91,7 +91,7 @@ def test_reading_passes_over_one_that_gives_no_answer(
     kind: Any, first: FakeAlertmanager, second: FakeAlertmanager
 ) -> None:
     first.faults.append(Fault(kind, times=9))
-    assert ask([first.url, second.url], "alerts", timeout=0.3) == []
+    assert ask([first.url, second.url], "alerts", timeout=0.3).alerts == []
     assert second.asked("GET /api/v2/alerts")
 
 
@@ -119,6 +119,56 @@ def test_an_alert_is_posted_to_the_member_that_is_named(first: FakeAlertmanager,
     first.faults.append(Fault("lose"))
     with pytest.raises(Temporary):
         ask([first.url], "post_alerts", first.url, [alert])
+
+
+# ---- whether absence counts ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("age", "complete"), [(0, False), (148, False), (151, True), (86400, True), (-60, False)])
+@pytest.mark.parametrize("wrong", [-1e8, 0, 1e8])
+def test_the_age_is_by_the_members_own_clock(age: float, complete: bool, wrong: float) -> None:
+    now = round(time.time()) + wrong
+    with FakeAlertmanager(lambda: now, started_at=now - age) as server:
+        assert ask([server.url], "alerts").complete is complete
+
+
+STATUS = "GET /api/v2/status"
+OLD = {"uptime": "2020-01-01T00:00:00.000Z"}
+UNCLEAR = {
+    "refused": as_json(403, "no"),
+    "broken": as_json(500, "no"),
+    "no JSON": Answer(200, b"<html>"),
+    "a list": as_json(200, []),
+    "no uptime": as_json(200, {}),
+    "no time": as_json(200, {"uptime": "yesterday"}),
+    "null": as_json(200, {"uptime": None}),
+    "no date": as_json(200, OLD, Date="yesterday"),
+}
+
+
+@pytest.mark.parametrize("answer", UNCLEAR.values(), ids=UNCLEAR)
+def test_where_the_age_cannot_be_told_absence_does_not_count(answer: Answer, first: FakeAlertmanager) -> None:
+    first.started_at -= 3600
+    assert ask([first.url], "alerts").complete
+    first.faults.append(Fault("refuse", STATUS, answer=answer))
+    assert not ask([first.url], "alerts").complete
+
+
+@pytest.mark.parametrize(("ages", "complete"), [((3600, 0), False), ((0, 3600), True)])
+def test_the_age_is_of_the_member_that_answered(
+    ages: tuple[float, float], complete: bool, first: FakeAlertmanager, second: FakeAlertmanager
+) -> None:
+    for server, age in zip((first, second), ages, strict=True):
+        server.started_at -= age
+    first.faults.append(Fault("refuse"))
+    assert ask([first.url, second.url], "alerts").complete is complete
+    assert (len(first.asked(STATUS)), len(second.asked(STATUS))) == (0, 1)
+
+
+def test_a_restart_right_after_the_answer_is_seen(first: FakeAlertmanager) -> None:
+    """The age is asked after the alerts: asked before, an old age would vouch for an empty memory."""
+    ask([first.url], "alerts")
+    assert [request.path for request in first.requests] == ["/api/v2/alerts", "/api/v2/status"]
 
 
 # ---- a lost answer ---------------------------------------------------------------------------------------------------
@@ -162,7 +212,7 @@ def test_a_password_is_sent_and_shown_nowhere(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     urls = [url.replace("://", "://ann:s%40crt@") for url in (dead, first.url)]
-    assert ask(urls, "alerts") == []
+    assert ask(urls, "alerts").alerts == []
     assert first.requests[0].headers["Authorization"] == "Basic YW5uOnNAY3J0"
     cluster = AlertmanagerCluster(urls)
     assert cluster.urls == [dead, first.url]

@@ -5,29 +5,36 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from autoheal.clients.exchange import Place, Reply, client, exchange, place
 from autoheal.clients.rfc3339 import to_seconds, to_text
 from autoheal.core.errors import AutohealError, Invalid, NotFound, Permanent, Temporary, Unknown
-from autoheal.engine.ports import OutgoingAlert, Seen, Silence
+from autoheal.engine.ports import Active, OutgoingAlert, Seen, Silence
 
 T = TypeVar("T")
 Before = Callable[[], object]
 _ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 
+SETTLED = 150.0
+"""Seconds after its start until an Alertmanager has heard of everything that fires: it keeps alerts in memory only, and
+Prometheus sends them again every minute (`--rules.alert.resend-delay`), at its next evaluation."""
+
 
 class AlertmanagerCluster:
     """The members are asked in order; reading takes the first answer, `timeout` seconds each.
 
-    A URL may carry user and password; they are sent as basic authorization and shown nowhere.
+    A URL may carry user and password; they are sent as basic authorization and shown nowhere. `settled_after`: seconds
+    after a member's start until an alert that it does not have counts as gone (default `SETTLED`).
     """
 
-    def __init__(self, urls: Sequence[str], timeout: float = 5.0) -> None:
+    def __init__(self, urls: Sequence[str], timeout: float = 5.0, settled_after: float | None = None) -> None:
         self._places = {found.url: found for found in map(place, urls)}
         if not self._places:
             raise Permanent("no Alertmanager is configured")
         self._timeout = timeout
+        self._settled_after = SETTLED if settled_after is None else settled_after
         self._web = client(keep=False)
 
     @property
@@ -40,26 +47,35 @@ class AlertmanagerCluster:
 
     # ---- reading ---------------------------------------------------------------------------------------------
 
-    async def alerts(self, matchers: Sequence[str] = ()) -> list[Seen]:
+    async def alerts(self, matchers: Sequence[str] = ()) -> Active:
         """Alerts firing now, silenced and inhibited ones included. Permanent: a matcher is not understood."""
         everything = dict.fromkeys(("active", "silenced", "inhibited", "unprocessed"), "true")
         params = [*everything.items(), *(("filter", text) for text in matchers)]
-        found = await self._read("/api/v2/alerts", params, _seen)
-        if not any(alert.silenced_by for alert in found):
-            return found
-        ends = {silence.id: silence.ends_at for silence in await self.silences()}
-        return [replace(alert, silenced_until=_latest(alert.silenced_by, ends)) for alert in found]
+        member, answer = await self._first("GET", "/api/v2/alerts", params=params)
+        found = _items(answer, "/api/v2/alerts", _seen)
+        complete = await self._settled(member)
+        if any(alert.silenced_by for alert in found):
+            ends = {silence.id: silence.ends_at for silence in await self.silences()}
+            found = [replace(alert, silenced_until=_latest(alert.silenced_by, ends)) for alert in found]
+        return Active(found, complete)
+
+    async def _settled(self, member: Place) -> bool:
+        """Whether what `member` has just answered was all: asked after it, so that no restart falls between.
+
+        Its start and its own Date are by one clock, its own, so that ours may be wrong. What cannot be told is no.
+        """
+        try:
+            answer = await self._ask(member, "GET", "/api/v2/status")
+            started = to_seconds(answer.json()["uptime"])
+            age = parsedate_to_datetime(answer.headers["Date"]).timestamp() - started
+        except (AutohealError, KeyError, TypeError, ValueError):
+            return False
+        return age >= self._settled_after
 
     async def silences(self) -> list[Silence]:
         """All that Alertmanager still remembers, expired ones included."""
-        return await self._read("/api/v2/silences", [], _silence)
-
-    async def _read(self, path: str, params: list[tuple[str, str]], read: Callable[[Mapping[str, Any]], T]) -> list[T]:
-        answer = await self._first("GET", path, params=params)
-        try:
-            return [read(item) for item in answer.json()[:]]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise Temporary(f"something else than Alertmanager answered {path}: {error!r}") from error
+        _, answer = await self._first("GET", "/api/v2/silences")
+        return _items(answer, "/api/v2/silences", _silence)
 
     # ---- silences --------------------------------------------------------------------------------------------
 
@@ -87,7 +103,7 @@ class AlertmanagerCluster:
             "comment": comment,
         }
         try:
-            answer = await self._first("POST", "/api/v2/silences", before=before, json=body)
+            _, answer = await self._first("POST", "/api/v2/silences", before=before, json=body)
         except Unknown:
             found = await self._made(body, ends_at)
             if found is None:
@@ -138,13 +154,13 @@ class AlertmanagerCluster:
 
     # ---- asking ----------------------------------------------------------------------------------------------
 
-    async def _first(self, method: str, path: str, before: Before | None = None, **request: Any) -> Reply:
-        """The first answer; what one member refuses another would, so only those out of reach are passed over."""
+    async def _first(self, method: str, path: str, before: Before | None = None, **request: Any) -> tuple[Place, Reply]:
+        """The first answer and whose it is; what one refuses another would, only those out of reach are passed over."""
         once = _once(before)
         errors: list[str] = []
         for member in self._places.values():
             try:
-                return await self._ask(member, method, path, before=once, **request)
+                return member, await self._ask(member, method, path, before=once, **request)
             except Unknown as error:
                 if method == "POST":
                     raise
@@ -188,6 +204,13 @@ def _message(answer: Reply) -> str:
     except Temporary:
         return answer.text[:300]
     return str(data.get("message", data) if isinstance(data, dict) else data)[:300]
+
+
+def _items(answer: Reply, path: str, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
+    try:
+        return [read(item) for item in answer.json()[:]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Temporary(f"something else than Alertmanager answered {path}: {error!r}") from error
 
 
 def _seen(alert: Mapping[str, Any]) -> Seen:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from autoheal.core.events import Event
-from autoheal.core.remediation import FINAL, OPEN, RESERVED, RUNNING, VERIFYING, Remediation
 from autoheal.core.gates import RESOLVED_MEMORY
+from autoheal.core.remediation import FINAL, OPEN, RESERVED, RUNNING, VERIFYING, Remediation
 from autoheal.core.state import LIVE, MAX_STARTS, Ack, Breaker, Budget, Deferred, Escalation, Mode, Slot, State
 
 KEEP_SLOTS = 367 * 86400.0
@@ -128,7 +128,6 @@ def _new(event: Event, status: str) -> Remediation:
 
 
 def _decision_skip(state: State, event: Event) -> None:
-    fingerprint = event.get("fingerprint", "")
     if "resolves" in event:
         _resolve(state, event)
         return

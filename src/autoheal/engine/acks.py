@@ -13,7 +13,7 @@ from autoheal.core.moves.intake import AlertsArrived
 from autoheal.core.moves.people import Acked, AckEnded, AckHides
 from autoheal.core.state import Ack
 from autoheal.engine.head import HeadThread
-from autoheal.engine.ports import Alertmanagers, Clock, Seen, Silence, StoreUnavailable
+from autoheal.engine.ports import Active, Alertmanagers, Clock, Silence, StoreUnavailable
 
 log = structlog.get_logger("acks")
 
@@ -34,6 +34,7 @@ class AckWatch:
         self._alertmanagers = alertmanagers
         self._clock = clock
         self._gone_since: dict[str, float] = {}
+        self._looked_at = 0.0
         self._next = 0.0
         self._adopted = False
         self._silencing: set[str] = set()
@@ -76,10 +77,9 @@ class AckWatch:
         for event in events:
             if event["kind"] == "action_started" and event["action"] == "silence":
                 self._silencing.add(event["remediation_id"])
-            elif self._silencing and event["kind"].startswith("action_"):
-                if event.get("remediation_id") in self._silencing:
-                    self._silencing.discard(event["remediation_id"])
-                    self._adopted = False
+            elif event["kind"].startswith("action_") and event.get("remediation_id") in self._silencing:
+                self._silencing.discard(event["remediation_id"])
+                self._adopted = False
 
     async def tick(self) -> None:
         """Look, at most every 15 s, and only while there is something to watch."""
@@ -92,7 +92,7 @@ class AckWatch:
         self._next = self._clock.monotonic() + EVERY
         try:
             silences = await self._alertmanagers.silences()
-            seen = await self._alertmanagers.alerts()
+            active = await self._alertmanagers.alerts()
         except AutohealError as error:
             log.warning("acks_not_checked", error=str(error))
             return
@@ -100,9 +100,11 @@ class AckWatch:
             await self._adopt(silences, {ack.silence_id for ack in acks})
             self._adopted = True
         states = {silence.id: silence.state for silence in silences}
-        await self._tell_resolved(acks, seen)
+        self._count(active)
+        if active.complete:
+            await self._tell_resolved(acks, active)
         for ack in acks:
-            await self._watch(ack, states.get(ack.silence_id, "expired"), seen)
+            await self._watch(ack, states.get(ack.silence_id, "expired"), active)
 
     async def _adopt(self, silences: list[Silence], known: set[str]) -> None:
         for silence in silences:
@@ -116,19 +118,33 @@ class AckWatch:
             move = Acked(silence.id, labels, silence.ends_at, actor, comment=silence.comment, reason="adopted")
             await self._head.play(move)
 
-    async def _watch(self, ack: Ack, status: str, seen: list[Seen]) -> None:
+    def _count(self, active: Active) -> None:
+        """Time in which absence says nothing is not counted to what is gone."""
         now = self._clock.monotonic()
-        if status == "expired":
-            await self._head.play(AckEnded(ack.silence_id, "expired"))
-            self._gone_since.pop(ack.silence_id, None)
-            return
-        matching = [a for a in seen if all(a.labels.get(k, "") == v for k, v in ack.labels.items())]
+        if not active.complete:
+            self._gone_since = {name: since + now - self._looked_at for name, since in self._gone_since.items()}
+        self._looked_at = now
+
+    async def _watch(self, ack: Ack, status: str, active: Active) -> None:
+        now = self._clock.monotonic()
+        matching = [a for a in active.alerts if all(a.labels.get(k, "") == v for k, v in ack.labels.items())]
         hides = {a.fingerprint: {"labels": dict(a.labels), "starts_at": a.starts_at} for a in matching}
+        unsure = not active.complete and not ack.hides.keys() <= hides.keys()
+        if status == "expired":
+            if not unsure:  # else a resolve behind it may still have to be told
+                await self._head.play(AckEnded(ack.silence_id, "expired"))
+                self._gone_since.pop(ack.silence_id, None)
+            return
+        if unsure:
+            hides = {**ack.hides, **hides}
         if hides != ack.hides:
             await self._head.play(AckHides(ack.silence_id, hides))
         if matching:
             self._gone_since.pop(ack.silence_id, None)
-            return
+        elif active.complete:
+            await self._gone(ack, now)
+
+    async def _gone(self, ack: Ack, now: float) -> None:
         since = self._gone_since.setdefault(ack.silence_id, now)
         if now - since >= GONE_FOR:
             assert self._alertmanagers is not None
@@ -136,9 +152,9 @@ class AckWatch:
             await self._head.play(AckEnded(ack.silence_id, "resolved"))
             self._gone_since.pop(ack.silence_id, None)
 
-    async def _tell_resolved(self, acks: Sequence[Ack], seen: list[Seen]) -> None:
+    async def _tell_resolved(self, acks: Sequence[Ack], active: Active) -> None:
         """No webhook tells of a resolve behind a silence, so we do; also of one that came while we were away."""
-        firing = {alert.fingerprint for alert in seen}
+        firing = {alert.fingerprint for alert in active.alerts}
         gone = {name: was for ack in acks for name, was in ack.hides.items() if name not in firing}
         if gone:
             now = self._clock.now()

@@ -124,12 +124,15 @@ class Engine:
         if wake:
             await self.head.play(Wake())
         if due:
-            seen = await self.book.seen()
+            page = await self.book.page()
             for entry in due:
-                asked = seen is not None and entry.origin.startswith("http")
-                firing = entry.fingerprint in seen if asked and seen is not None else None
+                asked = page is not None and entry.origin.startswith("http")
+                firing = page.firing(entry.fingerprint) if asked and page is not None else None
+                if asked and firing is None:
+                    continue  # Alertmanager restarted lately: whether it fires is not known yet
                 await self.head.play(Recheck(entry, firing, self.options.stale_after))
         await asyncio.to_thread(self.runner.sweep)
+        self.verifier.sweep(self.runner.holds)
 
     async def _beat(self) -> None:
         await self.head.play(Heartbeat())

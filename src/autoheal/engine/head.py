@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,7 @@ class HeadThread:
     def submit(self, move: Move, weight: int = 1) -> Future[Any]:
         """Hand in a move; the future gives its answer once it is on disk, or StoreUnavailable."""
         future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # it will be played: from here on nobody can cancel it
 
         def done(answer: Any, error: BaseException | None) -> None:
             if error is None:
@@ -202,6 +203,7 @@ class HeadThread:
                 [(answer, refusal)] = self._commit([ticket])
             except _Poisoned as error:
                 log.error("move_failed", move=type(ticket.move).__name__, exc_info=error.__cause__)
+                self._forget()
                 ticket.done(None, error.__cause__)
             except Exception as error:
                 self._failed([ticket], error)
@@ -209,11 +211,17 @@ class HeadThread:
                 ticket.done(answer, refusal)
 
     def _failed(self, batch: list[_Ticket], error: Exception) -> None:
+        self._forget()
         if self.healthy or self.error != str(error):
             log.error("store_unavailable", error=str(error), moves=len(batch))
         self.healthy, self.error = False, str(error)
         for ticket in batch:
             ticket.done(None, StoreUnavailable(str(error)))
+
+    def _forget(self) -> None:
+        """What was decided and not written must not be seen: read anew at once, where that can be done."""
+        with suppress(StoreUnavailable):
+            self._ready()
 
     def _ready(self) -> None:
         """After a failure the memory may be ahead of the disk: read it anew before anything is decided."""
@@ -235,7 +243,10 @@ class HeadThread:
                 with self._state_lock:
                     self._catch_up(transaction)
                     turn, answers = self._play(batch)
-                lines, head = self._write(transaction, turn)
+                try:
+                    lines, head = self._write(transaction, turn)
+                except TypeError as error:  # something in an event is no JSON
+                    raise _Poisoned from error
                 crash_point("before_commit")
         except BaseException:
             self._stale = True
@@ -304,7 +315,10 @@ class HeadThread:
 
     def _spread(self, events: Sequence[Event], lines: list[str], took: float) -> None:
         if self.copy is not None:
-            self.copy.write(events[0]["id"], lines)
+            try:
+                self.copy.write(events[0]["id"], lines)
+            except Exception:
+                log.exception("copy_failed")
         crash_point("after_copy")
         for listener in self.listeners:
             try:

@@ -170,6 +170,15 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Active:
+    """What one Alertmanager has active now. `complete` False: it started lately and its senders have not all sent yet,
+    so that what is here counts and what is absent says nothing."""
+
+    alerts: list[Seen]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Silence:
     id: str
     matchers: tuple[Mapping[str, Any], ...]
@@ -197,7 +206,7 @@ class Alertmanagers(Protocol):
     @property
     def urls(self) -> Sequence[str]: ...
 
-    async def alerts(self, matchers: Sequence[str] = ()) -> list[Seen]:
+    async def alerts(self, matchers: Sequence[str] = ()) -> Active:
         """Alerts firing now, silenced and inhibited ones included, from the first that answers.
 
         `matchers` filter, in Alertmanager's syntax.

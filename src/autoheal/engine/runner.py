@@ -35,6 +35,10 @@ class Brake:
         with self._lock:
             self._acts = acts
 
+    @property
+    def acts(self) -> bool:
+        return self._acts
+
     def begin(self, start: Callable[[], T], may: Callable[[], bool]) -> T:
         with self._lock:
             if not self._acts or not may():
@@ -59,6 +63,7 @@ class Runner:
         self.brake = Brake()
         self._queue: deque[str] = deque()
         self._claimed: set[str] = set()
+        self._acting: set[str] = set()
         self._undelivered: deque[Outcome] = deque()
         self._wake = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -79,6 +84,7 @@ class Runner:
                 thread = threading.Thread(target=self._work, name=f"runner-{len(self._threads)}", daemon=True)
                 self._threads.append(thread)
                 thread.start()
+            self._wake.notify_all()
 
     def stop(self, grace: float) -> int:
         """Start nothing more; wait at most `grace` seconds for what runs; how many still run then."""
@@ -88,7 +94,8 @@ class Runner:
         deadline = self._clock.monotonic() + grace
         for thread in self._threads:
             thread.join(max(0.0, deadline - self._clock.monotonic()))
-        return sum(thread.is_alive() for thread in self._threads)
+        with self._wake:
+            return self.running
 
     # ---- what is to be done ----------------------------------------------------------------------------------
 
@@ -118,12 +125,19 @@ class Runner:
         """Pick up what is reserved and not in hand, and outcomes that the store did not take."""
         with self._head.reading() as (state, _):
             ids = list(state.reserved)
+            if self.brake.acts != state.mode.acts:  # a commit that was answered as failed may yet be on disk
+                self.brake.set(state.mode.acts)
         self._offer(ids)
         with self._wake:
             late = list(self._undelivered)
             self._undelivered.clear()
         for outcome in late:
             self._deliver(outcome)
+
+    def holds(self, remediation_id: str) -> bool:
+        """Whether it is in our hands: offered to them, at work, or its outcome not yet on record."""
+        with self._wake:
+            return remediation_id in self._claimed or remediation_id in self._acting
 
     # ---- the threads -----------------------------------------------------------------------------------------
 
@@ -162,6 +176,8 @@ class Runner:
         start: Start | None = self._head.submit(MayStart(remediation_id, silenced)).result()
         if start is None:
             return
+        with self._wake:
+            self._acting.add(remediation_id)
         began = self._clock.monotonic()
         result = self._act(start)
         crash_point("before_outcome")
@@ -220,5 +236,8 @@ class Runner:
         def done(answered: object) -> None:
             if future.exception() is not None:
                 keep()
+                return
+            with self._wake:
+                self._acting.discard(outcome.remediation_id)
 
         future.add_done_callback(done)

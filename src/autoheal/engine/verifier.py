@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -45,22 +45,33 @@ class Verifier:
         self._probes = probes
         self._book = book
         self._clock = clock
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._watches: dict[str, _Watch] = {}
+        self._tasks: dict[tuple[str, bool], asyncio.Task[None]] = {}
+        self._watches: dict[tuple[str, bool], _Watch] = {}
         self._limit = asyncio.Semaphore(AT_ONCE)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, interrupted: Sequence[Remediation]) -> None:
         """Take up what the ledger says is unjudged; `interrupted` were running when the last process ended."""
         self._loop = asyncio.get_running_loop()
-        with self._head.reading() as (state, _):
-            open_ones = [r for r in state.remediations.values() if r.state in (VERIFYING, UNKNOWN)]
-            told = set(state.escalations)
         for remediation in interrupted:
-            self._begin(remediation, probe=True)
-        for remediation in open_ones:
-            if remediation.state == VERIFYING or f"remediation:{remediation.id}" not in told:
-                self._begin(remediation, probe=remediation.state == UNKNOWN)
+            self._begin(remediation, remediation.token, probe=True)
+        self.sweep(lambda _: True)
+
+    def sweep(self, in_hand: Callable[[str], bool]) -> None:
+        """Take up what nobody judges: a commit that was answered as failed may yet be on disk.
+
+        `in_hand` says of what runs whether somebody will tell its end; where nobody will, a probe is asked.
+        """
+        found: list[tuple[Remediation, str | None, bool]] = []
+        with self._head.reading() as (state, _):
+            for r in state.remediations.values():
+                told = f"remediation:{r.id}" in state.escalations
+                if r.state == VERIFYING or (r.state == UNKNOWN and not told) or r.state == RUNNING:
+                    found.append((r, r.token, r.state != VERIFYING))
+            running = {r.id for r, _, _ in found if r.state == RUNNING}
+        for remediation, token, probe in found:
+            if remediation.id not in running or not in_hand(remediation.id):
+                self._begin(remediation, token, probe)
 
     async def stop(self) -> None:
         tasks = list(self._tasks.values())
@@ -82,25 +93,26 @@ class Verifier:
             if remediation is not None and remediation.state in (VERIFYING, UNKNOWN):
                 lost = remediation.state == UNKNOWN and event.get("reason") == "interrupted"
                 if not lost:
-                    self._loop.call_soon_threadsafe(self._begin, remediation, remediation.state == UNKNOWN)
+                    probe = remediation.state == UNKNOWN
+                    self._loop.call_soon_threadsafe(self._begin, remediation, remediation.token, probe)
 
     def _hasten(self, fingerprint: str) -> None:
         for watch in self._watches.values():
             if watch.remediation.fingerprint == fingerprint:
                 watch.nudge.set()
 
-    def _begin(self, remediation: Remediation, probe: bool) -> None:
-        token = remediation.token
-        if token is None or token in self._tasks:
+    def _begin(self, remediation: Remediation, token: str | None, probe: bool) -> None:
+        if token is None or (token, probe) in self._tasks:
             return
+        key = (token, probe)
         watch = _Watch(remediation, token, probe, asyncio.Event())
         task = asyncio.get_running_loop().create_task(self._judge(watch), name=f"verify-{token}")
-        self._tasks[token] = task
-        self._watches[token] = watch
+        self._tasks[key] = task
+        self._watches[key] = watch
 
         def ended(finished: asyncio.Task[None]) -> None:
-            self._tasks.pop(token, None)
-            self._watches.pop(token, None)
+            self._tasks.pop(key, None)
+            self._watches.pop(key, None)
             if not finished.cancelled() and finished.exception() is not None:
                 log.error("verification_failed", token=token, error=repr(finished.exception()))
 
@@ -113,17 +125,19 @@ class Verifier:
         if spec is None:
             await self._say(Probed(watch.remediation.id, watch.token, False, "there is no verify to ask"))
             return
-        ended_at = self._clock.now()
-        streak = Streak(since=ended_at)
-        until = watch.remediation.verify_until if not watch.probe else ended_at + spec["within"]
+        began = self._clock.monotonic()
+        left = float(spec["within"])
+        if not watch.probe and watch.remediation.verify_until is not None:
+            left = min(left, watch.remediation.verify_until - self._clock.now())
+        streak, until = Streak(since=began), began + left
         told = False
         while self._current(watch):
             look = await self._look(watch, spec)
-            now = self._clock.now()
+            now = self._clock.monotonic()
             if streak.feed(look.answer, now):
                 await self._say(self._verdict(watch, "healed", look.detail))
                 return
-            if until is not None and now >= until and not streak.running:
+            if now >= until and not streak.running:
                 verdict = streak.verdict_at_deadline()
                 if watch.probe or verdict == "failed":
                     await self._say(self._verdict(watch, verdict, look.detail))
@@ -148,26 +162,33 @@ class Verifier:
     async def _look(self, watch: _Watch, spec: dict[str, object]) -> Look:
         async with self._limit:
             if spec["kind"] != "resolved":
-                return await self._probes.look(str(spec["kind"]), str(spec["target"]), PROBE_TIMEOUT)
+                try:
+                    return await self._probes.look(str(spec["kind"]), str(spec["target"]), PROBE_TIMEOUT)
+                except Exception as error:
+                    log.exception("probe_failed", remediation_id=watch.remediation.id)
+                    return Look("none", f"{type(error).__name__}: {error}")
         return await self._resolved(watch.remediation.id, watch.remediation.fingerprint)
 
     async def _resolved(self, remediation_id: str, fingerprint: str) -> Look:
         if self._book.configured:
-            seen = await self._book.seen()
-            if seen is None:
+            page = await self._book.page()
+            if page is None:
                 return Look("none", "Alertmanager is out of reach")
-            return Look("bad", "still firing") if fingerprint in seen else Look("good", "no longer firing")
+            firing = page.firing(fingerprint)
+            if firing is None:
+                return Look("none", "Alertmanager restarted lately")
+            return Look("bad", "still firing") if firing else Look("good", "no longer firing")
         with self._head.reading() as (state, _):
             remediation = state.remediations.get(remediation_id)
             gone = remediation is not None and remediation.resolved_at is not None
         return Look("good", "resolved") if gone else Look("bad", "no resolve was heard")
 
     async def _pause(self, watch: _Watch, seconds: float) -> None:
-        watch.nudge.clear()
         try:
             await asyncio.wait_for(watch.nudge.wait(), seconds)
         except TimeoutError:
             return
+        watch.nudge.clear()
 
     async def _say(self, move: Move) -> None:
         """Report; while the store does not take it, try again."""

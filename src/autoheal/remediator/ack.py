@@ -96,10 +96,10 @@ async def _matching(service: Remediator, labels: Mapping[str, str]) -> list[Mapp
     if service.alertmanagers is None:
         return None
     try:
-        alerts = await service.alertmanagers.alerts()
+        active = await service.alertmanagers.alerts()
     except AutohealError:
         return None
-    return [a.labels for a in alerts if all(a.labels.get(k, "") == v for k, v in labels.items())]
+    return [a.labels for a in active.alerts if all(a.labels.get(k, "") == v for k, v in labels.items())]
 
 
 async def post_ack(request: Request, service: Remediator) -> Response:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, Dialect, Engine, bindparam, delete, insert, literal_column, select, update
@@ -17,6 +19,30 @@ from autoheal.store import schema
 
 _ONE: ColumnElement[int] = literal_column("1")
 _BATCH = 1000
+
+
+class Many:
+    """An insert that takes many rows in few steps: SQLite lets go of the interpreter lock for each step, and under
+    load the way back to it costs more than the step. The texts are few, so that they stay prepared."""
+
+    SIZES = (256, 64, 16, 4)
+
+    def __init__(self, text: str) -> None:
+        found = re.fullmatch(r"(.*VALUES )(\([^()]*\))(.*)", text, re.DOTALL)
+        if found is None:
+            raise ValueError(f"no insert of one row: {text}")
+        before, row, after = found.groups()
+        self._one = text
+        self._texts = {size: before + ", ".join([row] * size) + after for size in self.SIZES}
+
+    def run(self, cursor: Any, rows: Sequence[Sequence[Any]]) -> None:
+        at = 0
+        for size in self.SIZES:
+            while len(rows) - at >= size:
+                cursor.execute(self._texts[size], list(chain.from_iterable(rows[at : at + size])))
+                at += size
+        if at < len(rows):
+            cursor.executemany(self._one, rows[at:])
 
 
 class Statements:
@@ -45,24 +71,28 @@ class Statements:
             "after",
             "last",
         )
-        self.event = sql(insert(events), *events.c.keys())
+        self.events = Many(sql(insert(events), *events.c.keys()))
         self.step = sql(insert(steps), *steps.c.keys())
         fact = upsert(facts)
-        self.fact = sql(
-            fact.on_conflict_do_update(
-                index_elements=["space", "key"], set_={"data": fact.excluded.data, "due": fact.excluded.due}
-            ),
-            *facts.c.keys(),
+        self.keep = Many(
+            sql(
+                fact.on_conflict_do_update(
+                    index_elements=["space", "key"], set_={"data": fact.excluded.data, "due": fact.excluded.due}
+                ),
+                *facts.c.keys(),
+            )
         )
         self.forget = sql(
             delete(facts).where(facts.c.space == bindparam("space"), facts.c.key == bindparam("key")), "space", "key"
         )
         entry = upsert(remediations)
-        self.remediation = sql(
-            entry.on_conflict_do_update(
-                index_elements=["number"], set_={name: entry.excluded[name] for name in remediations.c.keys()[1:]}
-            ),
-            *remediations.c.keys(),
+        self.remediations = Many(
+            sql(
+                entry.on_conflict_do_update(
+                    index_elements=["number"], set_={name: entry.excluded[name] for name in remediations.c.keys()[1:]}
+                ),
+                *remediations.c.keys(),
+            )
         )
         self.facts = sql(select(facts.c.space, facts.c.key, facts.c.data, facts.c.due))
         states: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in sorted(OPEN | {UNKNOWN})]
@@ -101,7 +131,7 @@ class LedgerTransaction:
         if rows[0].id != self.head.id + 1 or rows[-1].id != head.id or len(rows) != head.id - self.head.id:
             raise ValueError(f"events {rows[0].id}–{rows[-1].id} do not lead from {self.head.id} to {head.id}")
         steps = _steps_back(rows, self.head)
-        self._cursor.executemany(self._sql.event, rows)
+        self._sql.events.run(self._cursor, rows)
         if steps:
             self._cursor.executemany(self._sql.step, steps)
         self._cursor.execute(self._sql.move_head, (head.id, head.hash, head.ts))
@@ -112,11 +142,11 @@ class LedgerTransaction:
         kept = [fact for fact in newest.values() if fact.data is not None]
         gone = [where for where, fact in newest.items() if fact.data is None]
         if kept:
-            self._cursor.executemany(self._sql.fact, kept)
+            self._sql.keep.run(self._cursor, kept)
         if gone:
             self._cursor.executemany(self._sql.forget, gone)
         if remediations:
-            self._cursor.executemany(self._sql.remediation, [(schema.number(row.id), *row) for row in remediations])
+            self._sql.remediations.run(self._cursor, [(schema.number(row.id), *row) for row in remediations])
 
     def everything(self) -> Snapshot:
         """What a starting engine reads."""

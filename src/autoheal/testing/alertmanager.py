@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
 
 from autoheal.core.alert import fingerprint
@@ -52,14 +53,23 @@ class _Silence:
 
 
 class FakeAlertmanager(FakeServer):
-    """`now` answers Unix seconds. `inhibited` holds fingerprints that something inhibits."""
+    """`now` answers Unix seconds. `inhibited` holds fingerprints that something inhibits.
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    `started_at`: when it came up; None is just now. `restart` is an orderly one: silences are kept, alerts are not.
+    """
+
+    def __init__(self, now: Callable[[], float], started_at: float | None = None) -> None:
         self._now = now
+        self.started_at = now() if started_at is None else started_at
         self._alerts: dict[str, _Alert] = {}
         self._silences: dict[str, _Silence] = {}
         self.inhibited: set[str] = set()
         super().__init__()
+
+    def restart(self) -> None:
+        with self.lock:
+            self._alerts.clear()
+            self.started_at = self._now()
 
     def handle(self, request: Request) -> Answer:
         if request.path in ("/-/ready", "/-/healthy"):
@@ -84,7 +94,12 @@ class FakeAlertmanager(FakeServer):
             return refused.answer
 
     def _status(self, request: Request) -> Answer:
-        return as_json(200, {"cluster": {"status": "disabled", "peers": []}, "versionInfo": {"version": "0.25.0"}})
+        shown = {
+            "cluster": {"status": "disabled", "peers": []},
+            "uptime": _text(self.started_at),
+            "versionInfo": {"version": "0.25.0"},
+        }
+        return as_json(200, shown, Date=formatdate(self._now(), usegmt=True))
 
     # ---- alerts ----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from autoheal.core.errors import Invalid, NotFound, Temporary
 from autoheal.core.policy import ActionSpec
-from autoheal.engine.ports import ActionResult, Answer, Begin, Look, OutgoingAlert, Seen, Silence
+from autoheal.engine.ports import ActionResult, Active, Answer, Begin, Look, OutgoingAlert, Seen, Silence
 from autoheal.testing.clock import ManualClock
 
 
@@ -115,6 +115,10 @@ class FakeAlertmanagers:
     posted: dict[str, list[list[OutgoingAlert]]] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
     asked: int = 0
+    complete: bool = True
+    """False: it has restarted lately, and not everything that fires has been sent to it again."""
+    step: float = 0.0
+    """Seconds that pass on the clock with each look at the alerts."""
     _numbers: Iterable[int] = field(default_factory=lambda: count(1))
 
     def fire(
@@ -128,9 +132,10 @@ class FakeAlertmanagers:
         if set(self.urls) <= self.down:
             raise Temporary("no Alertmanager answers")
 
-    async def alerts(self, matchers: Sequence[str] = ()) -> list[Seen]:
+    async def alerts(self, matchers: Sequence[str] = ()) -> Active:
+        self.clock.advance(self.step)
         self._answer()
-        return list(self.firing.values())
+        return Active(list(self.firing.values()), self.complete)
 
     async def silences(self) -> list[Silence]:
         self._answer()

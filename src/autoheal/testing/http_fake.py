@@ -161,7 +161,8 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, answer: Answer) -> None:
             try:
-                self.send_response(answer.status)
+                own_date = "Date" in answer.headers
+                (self.send_response_only if own_date else self.send_response)(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
                 if answer.status not in (204, 304):

@@ -62,16 +62,18 @@ class MemoryLedger:
         self.commits = 0
         self.loads = 0
         self._broken: dict[Place, int | None] = {}
+        self._skip: dict[Place, int] = {}
         self._error: Exception | None = None
 
     # ---- what a test says ------------------------------------------------------------------------------------
 
-    def fail(self, place: Place, times: int | None = 1, error: Exception | None = None) -> None:
-        """Break `place` for `times` uses (None: until `mend`); `error` instead of StoreUnavailable.
+    def fail(self, place: Place, times: int | None = 1, error: Exception | None = None, skip: int = 0) -> None:
+        """Break `place` for `times` uses (None: until `mend`), after `skip` good ones; `error` for StoreUnavailable.
 
         ``after_commit`` is the lost answer: all is written, and yet an error is raised.
         """
         self._broken[place] = times
+        self._skip[place] = skip
         self._error = error
 
     def mend(self) -> None:
@@ -80,6 +82,9 @@ class MemoryLedger:
 
     def trip(self, place: Place) -> None:
         if place not in self._broken:
+            return
+        if self._skip[place] > 0:
+            self._skip[place] -= 1
             return
         left = self._broken[place]
         if left is not None:

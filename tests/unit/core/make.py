@@ -28,7 +28,6 @@ from autoheal.engine.ports import Fact, Head, RemediationRow, Snapshot
 
 T0 = 1_699_833_600.0
 """Monday, 13 November 2023, 00:00 UTC."""
-NEVER = float("inf")
 
 
 def step(*words: str, verify: VerifySpec | None = None, timeout: float = 60.0, kind: str = "fake") -> Step:
@@ -41,8 +40,8 @@ def http(within: float = 60.0) -> VerifySpec:
 
 
 def rule(name: str = "r", alertname: str = "A", **values: Any) -> Rule:
-    values = {"steps": (step(verify=http()),), "opt_in": False, "cooldown": 60.0, "digest": f"{name}-1"} | values
-    return Rule(name, (parse_matcher(f'alertname="{alertname}"'),), **values)
+    given: dict[str, Any] = {"steps": (step(verify=http()),), "opt_in": False, "cooldown": 60.0, "digest": f"{name}-1"}
+    return Rule(name, (parse_matcher(f'alertname="{alertname}"'),), **given | values)
 
 
 def policy(*rules: Rule, limits: Limits | None = None, digest: str = "p1") -> Policy:

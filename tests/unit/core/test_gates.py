@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -28,7 +28,7 @@ class Given:
 
     about: Alert
     now: float = NOW
-    policy: Policy = policy()
+    policy: Policy = field(default_factory=policy)
     mode: Mode | None = None
     state: State | None = None
     own: Remediation | None = None
@@ -112,9 +112,7 @@ PASSES: list[tuple[str, str, Given]] = [
     (
         "the rendered command line",
         "action_allowed",
-        given(
-            alert(annotations={"autoheal_action": "do i1"}), policy=ruled(steps=(step("do", "{labels.instance}"),))
-        ),
+        given(alert(annotations={"autoheal_action": "do i1"}), policy=ruled(steps=(step("do", "{labels.instance}"),))),
     ),
     ("no window", "maintenance", given()),
     ("before the window", "maintenance", given(now=T0 + 599.0, policy=ruled(never_during=(WINDOW,)))),

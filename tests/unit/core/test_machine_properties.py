@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,181 +14,23 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from autoheal.core.decision import decide
 from autoheal.core.errors import Conflict, NotFound
-from autoheal.core.events import KINDS, Event
 from autoheal.core.gates import RESOLVED_MEMORY, Case, Silenced
 from autoheal.core.moves.acting import MayStart, Outcome, Probed, Start, Verified
 from autoheal.core.moves.intake import AlertsArrived, Recheck
 from autoheal.core.moves.people import Approve, Cancel, Mark, Reject, SetMode, Settle
 from autoheal.core.moves.service import Heartbeat, PolicyLoaded, Started, Wake
-from autoheal.core.policy import AttemptBudget, BlastRadius, BreakerLimit, Limits, Rule, Window
-from autoheal.core.remediation import HELD, LEGAL, OPEN, RESERVED, UNKNOWN
+from autoheal.core.remediation import HELD, OPEN, RESERVED, UNKNOWN
 from autoheal.core.state import Mode, State
-from tests.unit.core.make import T0, Play, alert, http, plain, policy, resolved
-from tests.unit.core.make import rule as a_rule
-from tests.unit.core.make import step as a_step
-
-LIMITS = Limits(4, BlastRadius(4, 100.0), BreakerLimit(2, 200.0))
-WINDOW = Window("Mon 00:10-Mon 00:20 UTC", 10, 20, ZoneInfo("UTC"))
-
-
-def ladder() -> tuple[Rule, ...]:
-    """One rule of each kind."""
-    return (
-        a_rule("ladder", "A", steps=(a_step(verify=http()), a_step("do", "more", verify=http(0.0)))),
-        a_rule(
-            "counted",
-            "B",
-            steps=(a_step("do", "{labels.instance}"),),
-            cooldown=20.0,
-            cooldown_by=("alertname", "instance"),
-            max_attempts=AttemptBudget(3, 300.0, ("alertname",)),
-        ),
-        a_rule("asks", "C", approval_timeout=100.0, never_during=(WINDOW,), cooldown_by=("instance",)),
-        a_rule("stubborn", "D", steps=(a_step(), a_step("do", "again")), cancel_on_resolve=False, cooldown=90.0),
-        a_rule("shy", "E", opt_in=True, cooldown=0.0, steps=(a_step("do", "{labels.missing}"), a_step())),
-    )
-
-
-FIRST = policy(*ladder(), limits=LIMITS, digest="p1")
-CHANGED = policy(
-    replace(ladder()[0], cooldown=45.0, digest="ladder-2"),
-    replace(ladder()[1], cooldown_by=("alertname",), digest="counted-2"),
-    *ladder()[3:],
-    limits=LIMITS,
-    digest="p2",
-)
-COOLDOWN = {"ladder": 45.0, "counted": 30.0, "asks": 60.0, "stubborn": 90.0, "shy": 30.0}
-"""The shortest that either policy gives each rule; never less than 30 s."""
-DECISIONS = frozenset({"decision_act", "decision_skip", "decision_hold", "action_dry_run"})
-
-
-@dataclass
-class Began:
-    remediation_id: str
-    token: str
-    key: str
-    rule: str
-    budget_key: str | None
-    first: bool
-    at: float
-    slot_freed: bool = False
-    """A later start took its slot over and gave it back: the present policy's longer cooldown does not reach it."""
-
-
-@dataclass
-class Auditor:
-    """Watches the events and holds them against the contract, with a count of its own for everything."""
-
-    machine: Machine
-    elapsed: float = 0.0
-    last_id: int = 0
-    states: dict[str, str] = field(default_factory=dict)
-    about: dict[str, Event] = field(default_factory=dict)
-    began: list[Began] = field(default_factory=list)
-    failures: dict[str, int] = field(default_factory=dict)
-    open_until: dict[str, float] = field(default_factory=dict)
-    resolves: dict[str, tuple[float, float, int]] = field(default_factory=dict)
-    standing: set[str] = field(default_factory=set)
-
-    def see(self, event: Event) -> None:
-        assert event["id"] == self.last_id + 1
-        self.last_id = event["id"]
-        assert event["ts"] == self.machine.it.now
-        assert event["kind"] in KINDS
-        assert None not in event.values()
-        if event["kind"] == "escalated":
-            assert event["escalation"] not in self.standing, "told twice while it stands"
-            self.standing.add(event["escalation"])
-        elif "escalation" in event:
-            self.standing.discard(event["escalation"])
-        if "resolves" in event:
-            self.resolves[event["fingerprint"]] = (event["resolves"], self.elapsed, event["id"])
-        if "state" in event:
-            self._moved(event)
-
-    def _moved(self, event: Event) -> None:
-        rid, state, kind = event["remediation_id"], event["state"], event["kind"]
-        before = self.states.get(rid)
-        if before is None:
-            assert kind in ("decision_act", "decision_hold")
-            self.about[rid] = event
-            assert event["starts_at"] > self._just_resolved(event["fingerprint"])
-        else:
-            assert state in LEGAL[before], f"{rid}: {before} → {state} by {kind}"
-        if kind == "action_started":
-            self._started(event)
-        elif kind.startswith("action_") and "token" in event:
-            assert event["token"] == [b.token for b in self.began if b.remediation_id == rid][-1], "another attempt's end"
-        if event.get("not_started"):
-            self.began = [b for b in self.began if b.token != event["token"]]
-            for begun in self.began:
-                begun.slot_freed |= begun.key == self.about[rid]["key"]
-        self.states[rid] = state
-        self._breaker(event)
-
-    def _just_resolved(self, fingerprint: str) -> float:
-        starts_at, at, _ = self.resolves.get(fingerprint, (float("-inf"), 0.0, 0))
-        return starts_at if self.elapsed < at + RESOLVED_MEMORY else float("-inf")
-
-    def _started(self, event: Event) -> None:
-        about = self.about[event["remediation_id"]]
-        mode = self.machine.it.state.mode
-        assert mode.enabled and not mode.dry_run, "a start while not live"
-        assert self.elapsed >= self.open_until.get(event["rule"], 0.0), "a start behind an open breaker"
-        starts_at, _, id_ = self.resolves.get(about["fingerprint"], (float("-inf"), 0.0, 0))
-        if about["cancel_on_resolve"] and about["starts_at"] <= starts_at:
-            assert about["id"] > id_, "a start for an episode that was resolved"
-        for rid, state in self.states.items():
-            other = self.about[rid]
-            if other["key"] == about["key"] and rid != event["remediation_id"]:
-                assert state not in OPEN and state != UNKNOWN, f"a start beside {rid}, which is {state}"
-        first = event["step"] == 0
-        if first:
-            self._first_start(about)
-        recent = [b for b in self.began if b.at > self.elapsed - 100.0]
-        assert len(recent) < 4, "beyond the blast radius"
-        begun = Began(
-            about["remediation_id"],
-            event["token"],
-            about["key"],
-            about["rule"],
-            about.get("budget_key"),
-            first,
-            self.elapsed,
-        )
-        assert begun.token not in {b.token for b in self.began}
-        self.began.append(begun)
-
-    def _first_start(self, about: Event) -> None:
-        for begun in self.began:
-            if not begun.first:
-                continue
-            assert begun.remediation_id != about["remediation_id"], "started twice"
-            if begun.key == about["key"]:
-                by = self.machine.it.policy.rule(about["rule"])
-                cooldown = COOLDOWN[about["rule"]] if begun.slot_freed or by is None else max(by.cooldown, 30.0)
-                assert self.elapsed - begun.at >= cooldown, "two starts in one cooldown slot"
-        budget = about.get("budget_key")
-        if budget is not None:
-            counted = [b for b in self.began if b.first and b.budget_key == budget and b.at > self.elapsed - 300.0]
-            assert len(counted) < 3, "more attempts than the budget has"
-
-    def _breaker(self, event: Event) -> None:
-        name, kind = event["rule"], event["kind"]
-        if event["state"] in ("failed", "exhausted") and kind != "settled":
-            self.failures[name] = self.failures.get(name, 0) + 1
-            if self.failures[name] >= 2:
-                self.open_until[name] = self.elapsed + 200.0
-        elif event["state"] == "healed":
-            self.failures.pop(name, None)
-            self.open_until.pop(name, None)
-
+from tests.unit.core.auditor import CHANGED, DECISIONS, FIRST, Auditor, indexes_hold
+from tests.unit.core.make import T0, Play, alert, plain, resolved
 
 number = st.integers(0, 40)
 names = st.sampled_from(("A", "A", "B", "B", "B", "C", "C", "D", "D", "E", "Other"))
 instances = st.sampled_from(("i1", "i2", "i3"))
 ago = st.sampled_from((0.0, 0.0, 0.0, 30.0, 200.0))
-silences = st.sampled_from((None, None, Silenced(False), Silenced(True), Silenced(True, ("s1",), 500.0), Silenced(True, ("s2",))))
+silences = st.sampled_from(
+    (None, None, Silenced(False), Silenced(True), Silenced(True, ("s1",), 500.0), Silenced(True, ("s2",)))
+)
 verdicts = st.sampled_from(("healed", "failed", "failed", "inconclusive"))
 statuses = st.sampled_from(("ok", "ok", "fail", "fail", "unknown", "not_started"))
 
@@ -406,28 +247,8 @@ class Machine(RuleBasedStateMachine):
                 assert (open_one.verify_until or 0.0) <= self.it.now + 700.0, open_one
 
 
-def indexes_hold(state: State) -> None:
-    every = state.remediations
-    assert state.active == {r.key: rid for rid, r in every.items() if r.state in OPEN}
-    assert state.unsettled == {r.key: rid for rid, r in every.items() if r.state == UNKNOWN}
-    assert set(state.reserved) == {rid for rid, r in every.items() if r.state == RESERVED}
-    by_fingerprint: dict[str, set[str]] = {}
-    for rid, r in every.items():
-        by_fingerprint.setdefault(r.fingerprint, set()).add(rid)
-    assert state.by_fingerprint == by_fingerprint
-    waiting: dict[str, set[str]] = {}
-    for name, entry in state.deferred.items():
-        assert (entry.until is None) != (entry.wait_key is None), "it waits for one thing"
-        if entry.wait_key is not None:
-            assert entry.wait_key in state.active or entry.wait_key in state.unsettled, "nothing will wake it"
-            waiting.setdefault(entry.wait_key, set()).add(name)
-        else:
-            assert (entry.until, name) in state.alarms
-    assert state.waiting == waiting
-
-
 QUICK = settings(
-    max_examples=120,
+    max_examples=200,
     stateful_step_count=50,
     deadline=None,
     derandomize=bool(os.environ.get("CI")),
@@ -437,14 +258,14 @@ QUICK = settings(
 
 @pytest.mark.timeout(300)
 def test_whatever_comes() -> None:
-    run_state_machine_as_test(Machine, settings=QUICK)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Machine, settings=QUICK)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_whatever_comes_for_long() -> None:
     thorough = settings(QUICK, max_examples=3000, stateful_step_count=120, derandomize=False)
-    run_state_machine_as_test(Machine, settings=thorough)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Machine, settings=thorough)
 
 
 @given(

@@ -1,0 +1,259 @@
+"""Safety rule 7: a silence of ours never hides a resolve, and ends when nothing is left to hide."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from autoheal.core.errors import Conflict, Temporary, Unknown
+from autoheal.core.events import Event
+from autoheal.core.moves.intake import AlertsArrived
+from autoheal.core.moves.people import SetMode
+from autoheal.core.state import Ack
+from autoheal.engine import acks as acks_module
+from autoheal.engine.acks import BY_POLICY, GONE_FOR, AckWatch
+from autoheal.engine.head import HeadThread
+from autoheal.engine.ports import StoreUnavailable
+from autoheal.testing.clock import ManualClock
+from autoheal.testing.fake_world import FakeAlertmanagers
+from autoheal.testing.memory_ledger import Disk, MemoryLedger
+from tests.unit.core.make import T0, alert, policy, rule, step
+from tests.unit.engine.house import events
+
+pytestmark = pytest.mark.anyio
+ABOUT = alert()
+LABELS = {"alertname": "A"}
+
+
+class Desk:
+    """A head, a watch and an Alertmanager in which one alert fires."""
+
+    def __init__(self, disk: Disk | None = None, cluster: FakeAlertmanagers | None = None) -> None:
+        self.clock = cluster.clock if cluster else ManualClock(T0)
+        self.cluster = cluster or FakeAlertmanagers(clock=self.clock)
+        if cluster is None:
+            self.cluster.fire(ABOUT.fingerprint, ABOUT.labels, ABOUT.starts_at)
+        self.ledger = MemoryLedger(disk)
+        by = policy(rule("asks", steps=(step(),), approval_timeout=9999.0))
+        self.head = HeadThread(self.ledger, self.clock, by)
+        self.head.start()
+        self.watch = AckWatch(self.head, self.cluster, self.clock)
+        self.head.listeners.append(self.watch.listen)
+
+    async def acknowledge(self, duration: float = 1800.0) -> str:
+        silence_id, ends_at = await self.watch.acknowledge(LABELS, duration, "30m", "ann", "mine")
+        assert ends_at == self.clock.now() + duration
+        return silence_id
+
+    async def tick(self, seconds: float = 1.0) -> list[Event]:
+        """What one look, `seconds` later, put on record."""
+        self.clock.advance(seconds)
+        before = len(self.events)
+        await self.watch.tick()
+        return self.events[before:]
+
+    @property
+    def events(self) -> list[Event]:
+        return events(self.ledger)
+
+    @property
+    def acks(self) -> dict[str, Ack]:
+        return dict(self.head.state.acks)
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    made = Desk()
+    yield made
+    made.head.stop()
+
+
+async def test_an_acknowledgement_is_an_exact_silence_and_on_record(desk: Desk) -> None:
+    silence_id = await desk.acknowledge()
+    made = desk.cluster.made[silence_id]
+    assert made.created_by == "autoheal:ann" and made.comment == "mine" and made.ends_at == T0 + 1800.0
+    assert made.matchers == ({"name": "alertname", "value": "A", "isRegex": False, "isEqual": True},)
+    [event] = desk.events
+    assert (event["kind"], event["actor"], event["duration"], event["silence_id"]) == ("ack", "ann", "30m", silence_id)
+
+
+async def test_without_a_comment_it_says_what_it_is(desk: Desk) -> None:
+    silence_id, _ = await desk.watch.acknowledge(LABELS, 60.0, "1m", "ann", "")
+    assert desk.cluster.made[silence_id].comment == "acknowledged for 1m"
+
+
+async def test_one_that_cannot_be_recorded_is_taken_back(desk: Desk) -> None:
+    desk.ledger.fail("commit")
+    with pytest.raises(StoreUnavailable):
+        await desk.acknowledge()
+    [made] = desk.cluster.made.values()
+    assert made.state == "expired" and desk.acks == {}
+
+
+async def test_one_that_may_have_been_made_is_looked_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    await desk.tick()
+    create = desk.cluster.create_silence
+
+    async def lost(*about: Any) -> str:
+        await create(*about)
+        raise Unknown("the connection was lost")
+
+    monkeypatch.setattr(desk.cluster, "create_silence", lost)
+    with pytest.raises(Unknown):
+        await desk.acknowledge()
+    [event, *_] = await desk.tick()
+    assert (event["kind"], event["reason"]) == ("ack", "adopted")
+
+
+async def test_without_an_alertmanager_there_is_nothing_to_silence(desk: Desk) -> None:
+    watch = AckWatch(desk.head, None, desk.clock)
+    with pytest.raises(Conflict, match="ALERTMANAGER_URL"):
+        await watch.acknowledge(LABELS, 60.0, "1m", "ann", "")
+    with pytest.raises(Conflict, match="ALERTMANAGER_URL"):
+        await watch.expire("s", "ann")
+    await watch.tick()
+
+
+async def test_a_resolve_behind_the_silence_is_told(desk: Desk) -> None:
+    await desk.head.play(SetMode(True, False, "ann"))
+    held = (await desk.head.play(AlertsArrived([ABOUT])))[0]["remediation_id"]
+    silence_id = await desk.acknowledge()
+    await desk.tick()
+    assert desk.acks[silence_id].hides[ABOUT.fingerprint]["starts_at"] == T0
+    desk.cluster.firing.clear()
+    told = await desk.tick()
+    assert [e["kind"] for e in told] == ["webhook_received", "decision_skip", "cancelled"]
+    assert told[0]["source"] == "silence_watch" and told[2]["remediation_id"] == held
+    assert await desk.tick() == [], "told once"
+
+
+async def test_a_resolve_while_we_were_away_is_told(desk: Desk) -> None:
+    await desk.acknowledge()
+    await desk.tick()
+    desk.head.stop()
+    desk.cluster.firing.clear()
+    after = Desk(desk.ledger.disk, desk.cluster)
+    try:
+        assert [e["kind"] for e in await after.tick()] == ["webhook_received", "decision_skip"]
+    finally:
+        after.head.stop()
+
+
+async def test_a_resolve_that_cannot_be_told_is_told_with_the_next_look(desk: Desk) -> None:
+    await desk.acknowledge()
+    await desk.tick()
+    desk.cluster.firing.clear()
+    desk.ledger.fail("commit")
+    with pytest.raises(StoreUnavailable):
+        await desk.tick()
+    assert [e["kind"] for e in await desk.tick()] == ["webhook_received", "decision_skip"]
+
+
+async def test_the_silence_ends_when_its_last_match_has_been_gone_for_five_minutes(desk: Desk) -> None:
+    silence_id = await desk.acknowledge()
+    await desk.tick()
+    desk.cluster.firing.clear()
+    await desk.tick()
+    assert await desk.tick(GONE_FOR - 1.0) == []
+    desk.cluster.fire(ABOUT.fingerprint, ABOUT.labels, T0 + 5.0)
+    await desk.tick()
+    desk.cluster.firing.clear()
+    await desk.tick()
+    await desk.tick(GONE_FOR - 1.0)
+    assert desk.cluster.made[silence_id].state == "active", "it came back: counted anew"
+    [ended] = await desk.tick(1.0)
+    assert (ended["kind"], ended["reason"]) == ("ack_ended", "resolved")
+    assert desk.cluster.made[silence_id].state == "expired" and desk.acks == {}
+
+
+async def test_time_in_which_alertmanager_knows_nothing_is_not_counted(desk: Desk) -> None:
+    silence_id = await desk.acknowledge(1e6)
+    await desk.tick()
+    desk.cluster.firing.clear()
+    desk.cluster.complete = False
+    assert await desk.tick(GONE_FOR * 3) == [], "absence says nothing yet"
+    assert desk.acks[silence_id].hides
+    desk.cluster.complete = True
+    assert [e["kind"] for e in await desk.tick()] == ["webhook_received", "decision_skip"]
+    desk.cluster.complete = False
+    await desk.tick(GONE_FOR * 3)
+    desk.cluster.complete = True
+    assert await desk.tick() == []
+    [ended] = await desk.tick(GONE_FOR)
+    assert ended["kind"] == "ack_ended"
+
+
+async def test_one_that_ended_by_its_time_is_seen_to_have_ended(desk: Desk) -> None:
+    await desk.acknowledge(60.0)
+    await desk.tick()
+    [ended] = await desk.tick(60.0)
+    assert (ended["kind"], ended["reason"]) == ("ack_ended", "expired") and desk.acks == {}
+
+
+async def test_one_that_ended_while_nothing_is_known_waits_for_what_it_hid(desk: Desk) -> None:
+    silence_id = await desk.acknowledge(60.0)
+    await desk.tick()
+    desk.cluster.firing.clear()
+    desk.cluster.complete = False
+    assert await desk.tick(60.0) == [] and silence_id in desk.acks
+    desk.cluster.complete = True
+    assert [e["kind"] for e in await desk.tick()] == ["webhook_received", "decision_skip", "ack_ended"]
+
+
+async def test_one_is_ended_by_hand(desk: Desk) -> None:
+    silence_id = await desk.acknowledge()
+    assert await desk.watch.expire(silence_id, "bob")
+    assert desk.events[-1]["reason"] == "by_hand" and desk.events[-1]["actor"] == "bob"
+    other = await desk.cluster.create_silence({"a": "b"}, T0, T0 + 60.0, "carol", "")
+    assert not await desk.watch.expire(other, "bob"), "ended, but not one of ours"
+
+
+async def test_silences_that_a_crash_left_behind_are_adopted(desk: Desk) -> None:
+    ours = await desk.cluster.create_silence(LABELS, T0, T0 + 99.0, "autoheal:ann", "note")
+    policys = await desk.cluster.create_silence({"a": "b"}, T0, T0 + 99.0, BY_POLICY, "")
+    await desk.cluster.create_silence(LABELS, T0, T0 + 99.0, "carol", "")
+    gone = await desk.cluster.create_silence(LABELS, T0, T0 + 99.0, "autoheal:ann", "")
+    await desk.cluster.expire_silence(gone)
+    pattern = await desk.cluster.create_silence(LABELS, T0, T0 + 99.0, "autoheal:ann", "")
+    object.__setattr__(desk.cluster.made[pattern], "matchers", ({"name": "a", "value": ".*", "isRegex": True},))
+    found = await desk.tick()
+    assert {e["silence_id"]: e["actor"] for e in found} == {ours: "ann", policys: BY_POLICY}
+    assert desk.acks[ours].comment == "note" and desk.acks[ours].ends_at == T0 + 99.0
+    assert [e["kind"] for e in await desk.tick()] == [], "adopted once"
+
+
+async def test_a_silence_that_the_policy_made_is_watched(desk: Desk) -> None:
+    assert await desk.tick() == []
+    desk.watch.listen([{"kind": "action_started", "action": "silence", "remediation_id": "r1"}], [], 0.0)
+    made = await desk.cluster.create_silence(LABELS, T0, T0 + 99.0, BY_POLICY, "")
+    assert await desk.tick() == [], "its action has not ended yet"
+    desk.watch.listen([{"kind": "action_ok", "remediation_id": "r1"}], [], 0.0)
+    assert [e["silence_id"] for e in await desk.tick()] == [made]
+
+
+async def test_it_looks_only_while_there_is_something_to_watch_and_not_too_often(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acks_module, "EVERY", 15.0)
+    await desk.tick()
+    asked = desk.cluster.asked
+    await desk.tick(100.0)
+    assert desk.cluster.asked == asked, "nothing to watch"
+    await desk.acknowledge()
+    await desk.tick(1.0)
+    asked = desk.cluster.asked
+    await desk.tick(14.0)
+    assert desk.cluster.asked == asked
+    await desk.tick(1.0)
+    assert desk.cluster.asked == asked + 2
+
+
+async def test_out_of_reach_changes_nothing(desk: Desk) -> None:
+    silence_id = await desk.acknowledge()
+    await desk.tick()
+    desk.cluster.down = set(desk.cluster.urls)
+    assert await desk.tick(GONE_FOR * 2) == [] and silence_id in desk.acks
+    with pytest.raises(Temporary):
+        await desk.acknowledge()
