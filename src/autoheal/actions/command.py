@@ -16,6 +16,8 @@ from autoheal.core.template import placeholders
 from autoheal.engine.ports import ActionResult, Begin
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_INTERPRETER = re.compile(r"(?:python|perl|ruby|node|php|lua|pwsh|su|runuser)[0-9.]*")
+_SCRIPT_FLAG = re.compile(r"-[A-Za-z]*[ce]|--command|--eval|--execute")
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "busybox"})
 _LIST = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 
@@ -73,15 +75,24 @@ def _check_program(argv: list[str], field: str) -> None:
     program, *rest = argv
     if not program or placeholders(program):
         raise Invalid("the program is named by the policy, not by a placeholder", f"{field}[0]")
-    if os.path.basename(program) not in _SHELLS:
-        return
     for index, item in enumerate(rest, 1):
-        if argv[index - 1].startswith("-") and argv[index - 1].endswith("c") and placeholders(item):
+        if placeholders(item) and _is_script(argv[: index + 1]):
             raise Invalid(
-                "a placeholder inside a shell's script; hand it over as an argument: "
+                "a placeholder inside a script; hand it over as an argument: "
                 """["sh", "-c", "restart \\"$1\\"", "-", "{labels.NAME}"]""",
                 f"{field}[{index}]",
             )
+
+
+def _is_script(words: list[str]) -> bool:
+    """Whether the last word is a script: behind ``-c`` or ``-e`` of an interpreter, however it is reached
+    (``env bash -c``, ``timeout 5 sh -c``), or text with blanks that ``ssh`` hands to a shell."""
+    *before, last = words
+    names = [os.path.basename(word) for word in before]
+    if "ssh" in names:
+        return " " in last
+    runs = any(name in _SHELLS or _INTERPRETER.fullmatch(name) for name in names)
+    return runs and _SCRIPT_FLAG.fullmatch(before[-1]) is not None
 
 
 def _check_env(value: Any) -> dict[str, str]:

@@ -106,7 +106,7 @@ class Service:
             instance=f"{socket.gethostname()}:{os.getpid()}",
             imported=self.imported,
         )
-        self.engine = Engine(head, World(hands, self.probes, self.alertmanagers), clock, options)
+        self.engine = Engine(head, World(hands, self.probes, self.alertmanagers, settings.mask), clock, options)
         self.prober = ProbeSource(self.probes, _Intake(head), clock)
         self.tail = Tail(self.reader.lines_after)
         metrics = Metrics(head, __version__)
@@ -374,6 +374,8 @@ def _refuse_what_cannot_be(settings: Settings) -> None:
         raise Permanent("DATABASE_URL: this version keeps its ledger in SQLite in AUTOHEAL_DATA_DIR; unset it")
     if settings.oidc_enabled:
         raise Permanent("AUTOHEAL_OIDC_ENABLED: this version knows static tokens only; set AUTOHEAL_ADMIN_TOKEN")
+    if settings.audit_path.exists() and not settings.audit_path.is_file():
+        raise Permanent(f"AUTOHEAL_AUDIT_PATH: {settings.audit_path} is not a regular file")
     missing = settings.exposed()
     if missing:
         raise Permanent("\n".join(missing))

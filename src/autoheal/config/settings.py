@@ -30,6 +30,10 @@ def secret(name: str) -> Secret | None:
     return variable(name, Secret, None)
 
 
+MIN_MASKED = 6
+"""Characters from which a secret is taken out of texts; a shorter one would tear words apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that the environment says. Times are seconds; URLs have no slash at the end."""
@@ -139,6 +143,14 @@ class Settings:
         if self.webhook_token is None:
             found.append("AUTOHEAL_WEBHOOK_TOKEN: needed to listen off loopback")
         return found
+
+    def mask(self, text: str) -> str:
+        """`text` without any of the secrets that are set here."""
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Secret) and len(value.reveal()) >= MIN_MASKED:
+                text = text.replace(value.reveal(), "***")
+        return text
 
     @property
     def policy_defaults(self) -> Defaults:

@@ -131,12 +131,10 @@ def _decision_skip(state: State, event: Event) -> None:
     if "resolves" in event:
         _resolve(state, event)
         return
-    if event["reason"] == "resolved":
-        return
     until, wait_key = event.get("until"), event.get("wait_key")
     if until is not None or wait_key is not None:
         _defer(state, event, until, wait_key)
-    else:
+    elif event["reason"] != "resolved":
         state.undefer(event.get("fingerprint", ""))
 
 
@@ -157,9 +155,9 @@ def _resolve(state: State, event: Event) -> None:
 
 def _defer(state: State, event: Event, until: float | None, wait_key: str | None) -> None:
     known = state.deferred.get(event["fingerprint"])
-    if known is not None and (known.starts_at, known.until, known.wait_key) == (event["starts_at"], until, wait_key):
-        if 0 <= event["seen_at"] - known.seen_at < SEEN_EVERY:
-            return
+    same = known and (known.starts_at, known.until, known.wait_key) == (event["starts_at"], until, wait_key)
+    if known and same and 0 <= event["seen_at"] - known.seen_at < SEEN_EVERY:
+        return
     entry = Deferred(
         fingerprint=event["fingerprint"],
         labels=event["labels"],

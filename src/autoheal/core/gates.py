@@ -12,8 +12,10 @@ from autoheal.core.policy import MIN_COOLDOWN, Policy, Rule, key_of
 from autoheal.core.remediation import Remediation
 from autoheal.core.state import LIVE, Mode, State
 
-RESOLVED_MEMORY = 60.0
-"""Seconds for which a resolve outweighs a late copy of the same episode's firing (a pair's peer is ~15 s late)."""
+RESOLVED_MEMORY = 300.0
+"""Seconds for which a resolve outweighs a copy of the same episode's firing. A pair's peer is about 15 s late, a
+cut-off one more; but an alert that ran out in Alertmanager while Prometheus was away comes back as the same episode,
+so the copy is not forgotten: it is decided again at the end, if Alertmanager says that it fires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ def resolved(case: Case) -> Verdict | str | None:
         return "its rule goes on after a resolve"
     mark = case.state.resolved.get(alert.fingerprint)
     if mark is not None and alert.starts_at <= mark["starts_at"] and case.now < mark["at"] + RESOLVED_MEMORY:
-        return Verdict("skip", "resolved", "a late copy: this episode was resolved moments ago")
+        until = mark["at"] + RESOLVED_MEMORY
+        return Verdict("skip", "resolved", "a late copy: this episode was resolved moments ago", until=until)
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from autoheal.core.alert import RESOLVED, Alert
-from autoheal.core.errors import AutohealError, Conflict, Unknown
+from autoheal.core.errors import AutohealError, Conflict, NotFound, Unknown
 from autoheal.core.events import Event
 from autoheal.core.moves.intake import AlertsArrived
 from autoheal.core.moves.people import Acked, AckEnded, AckHides
@@ -65,9 +65,11 @@ class AckWatch:
         return silence_id, now + duration
 
     async def expire(self, silence_id: str, actor: str) -> bool:
-        """End a silence by hand; whether it was one of ours."""
+        """End a silence by hand, ours or not, on record; whether it was one of ours. NotFound where there is none."""
         if self._alertmanagers is None:
             raise Conflict("no Alertmanager is configured (ALERTMANAGER_URL)")
+        if silence_id not in {silence.id for silence in await self._alertmanagers.silences()}:
+            raise NotFound(f"Alertmanager has no silence {silence_id!r}")
         await self._alertmanagers.expire_silence(silence_id)
         ours: bool = await self._head.play(AckEnded(silence_id, "by_hand", actor))
         return ours

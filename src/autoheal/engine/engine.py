@@ -50,7 +50,7 @@ class Engine:
         self.clock = clock
         self.options = options
         self.book = AlertBook(world.alertmanagers, clock)
-        self.runner = Runner(head, world.actions, clock, self._silenced)
+        self.runner = Runner(head, world.actions, clock, self._silenced, world.mask)
         self.verifier = Verifier(head, world.probes, self.book, clock)
         self.outbox = Outbox(head, world.alertmanagers, clock, options.public_url)
         self.acks = AckWatch(head, world.alertmanagers, clock)

@@ -243,3 +243,5 @@ class World:
     actions: Mapping[str, Action]
     probes: Probes
     alertmanagers: Alertmanagers | None = None
+    mask: Callable[[str], str] = str
+    """Takes the secrets that Autoheal knows out of what an action printed."""

@@ -55,11 +55,13 @@ class Runner:
         actions: Mapping[str, Action],
         clock: Clock,
         silenced: Callable[[str], Silenced | None],
+        mask: Callable[[str], str] = str,
     ) -> None:
         self._head = head
         self._actions = actions
         self._clock = clock
         self._silenced = silenced
+        self._mask = mask
         self.brake = Brake()
         self._queue: deque[str] = deque()
         self._claimed: set[str] = set()
@@ -189,8 +191,8 @@ class Runner:
                 start.token,
                 result.status,
                 result.rc,
-                result.output[:MAX_OUTPUT],
-                result.error,
+                self._mask(result.output[:MAX_OUTPUT]),
+                self._mask(result.error),
                 self._clock.monotonic() - began,
             )
         )

@@ -177,7 +177,7 @@ def test_a_program_acts_by_post(place: Place) -> None:
     assert [(s["id"], s["ours"]) for s in listed] == [(data["silence_id"], True)]
     assert place.live.post(f"/silences/{data['silence_id']}/expire").json() == {"ok": True, "ours": True}
     assert place.live.post(f"/silences/{data['silence_id']}/expire").json() == {"ok": True, "ours": False}
-    is_problem(place.live.post("/silences/a%20b/expire"), 400)
+    is_problem(place.live.post("/silences/a%20b/expire"), 404)
 
 
 @pytest.mark.parametrize(

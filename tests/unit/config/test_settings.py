@@ -286,3 +286,8 @@ def test_any_environment_is_settings_or_mistakes_that_name_a_variable(environ: d
     except SettingsErrors as error:
         assert error.mistakes
         assert all(re.match(r"(both )?[A-Z_]+", one) for one in error.mistakes)
+
+
+def test_the_secrets_that_are_set_are_taken_out_of_a_text() -> None:
+    settings = Settings.from_env({"AUTOHEAL_ADMIN_TOKEN": "tok-123456", "SECRET_KEY": "abc"})
+    assert settings.mask("it printed tok-123456 twice: tok-123456, and abc") == "it printed *** twice: ***, and abc"

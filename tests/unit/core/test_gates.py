@@ -12,7 +12,7 @@ import pytest
 
 from autoheal.core import gates
 from autoheal.core.alert import Alert
-from autoheal.core.gates import GATES, WOULD, Case, Silenced, Verdict
+from autoheal.core.gates import GATES, RESOLVED_MEMORY, WOULD, Case, Silenced, Verdict
 from autoheal.core.policy import AttemptBudget, BlastRadius, BreakerLimit, Limits, Policy, Window
 from autoheal.core.remediation import Remediation
 from autoheal.core.state import DRY, LIVE, Breaker, Budget, Mode, Slot, State
@@ -84,13 +84,18 @@ WINDOW = Window("Mon 00:10-Mon 00:20 UTC", 10, 20, ZoneInfo("UTC"))
 BEGUN = remediation(started_at=NOW - 5.0)
 OTHER = remediation("r9", "running")
 MARK = {"starts_at": T0, "at": NOW - 59.0}
+LONG_AGO = {"at": NOW - RESOLVED_MEMORY}
 
 PASSES: list[tuple[str, str, Given]] = [
     ("live", "kill_switch", given()),
     ("dry run", "kill_switch", given(mode=Mode(True, True))),
     ("default", "kill_switch", given(mode=Mode(False, True))),
     ("firing", "resolved", given()),
-    ("resolved long ago", "resolved", given(state=State(resolved={alert().fingerprint: MARK | {"at": NOW - 60.0}}))),
+    (
+        "resolved long ago",
+        "resolved",
+        given(state=State(resolved={alert().fingerprint: MARK | LONG_AGO})),
+    ),
     (
         "a new episode right after",
         "resolved",
@@ -182,7 +187,7 @@ STOPS: list[tuple[str, str, Given, str, float | None, str | None]] = [
         "resolved",
         given(state=State(resolved={alert().fingerprint: MARK})),
         "resolved",
-        None,
+        MARK["at"] + RESOLVED_MEMORY,
         None,
     ),
     ("no rule", "rule", given(alert("Unheard")), "not_allowlisted", None, None),

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from autoheal.core.decision import Decision
-from autoheal.core.gates import Case, Silenced
+from autoheal.core.gates import RESOLVED_MEMORY, Case, Silenced
 from autoheal.core.moves import intake
 from autoheal.core.moves.intake import AlertsArrived, Recheck, Refused, Rejected
 from autoheal.core.moves.service import PolicyLoaded
@@ -378,3 +378,15 @@ def test_an_alert_that_cannot_be_decided_harms_only_itself(monkeypatch: pytest.M
     assert [answer["result"] for answer in answers] == ["skip", "rejected", "skip"]
     assert "a gate is broken" in answers[1]["reason"]
     assert it.kinds(1) == ["webhook_received", "decision_skip", "webhook_rejected", "decision_skip"]
+
+
+@pytest.mark.parametrize(("firing", "result"), [(True, "accepted"), (False, None), (None, None)])
+def test_a_late_copy_is_decided_again_only_on_alertmanagers_word(firing: bool | None, result: str | None) -> None:
+    it = Play.live()
+    it.hear(resolved(), origin="http://am")
+    assert it.hear(alert(), origin="http://am")[0]["reason"] == "resolved"
+    it.now += RESOLVED_MEMORY
+    [entry] = it.state.due(it.now)
+    answer = it.play(Recheck(replace(entry), firing, 1e9))
+    assert (answer["result"] if answer else None) == result
+    assert not it.state.deferred

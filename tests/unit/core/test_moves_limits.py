@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoheal.core.gates import RESOLVED_MEMORY
 from autoheal.core.moves.service import PolicyLoaded
 from autoheal.core.policy import BreakerLimit, Limits
 from tests.unit.core.make import T0, Play, alert, resolved, rule, step
@@ -106,7 +107,7 @@ def test_nor_an_approval_a_verification_or_a_resolve() -> None:
     it.now -= TEN_YEARS
     assert it.hear(alert("C", "i9"))[0]["reason"] == "resolved"
     assert it.state.remediations[rid].verify_until == it.now + 60.0
-    it.now += 100.0
+    it.now += RESOLVED_MEMORY
     it.wake()
     assert it.row(held).state == "expired"
     assert it.hear(alert("C", "i9"))[0]["result"] == "hold"

@@ -197,3 +197,19 @@ def test_a_resolve_ends_the_wait_for_an_approval() -> None:
     it.hear(resolved())
     with pytest.raises(NotFound):
         it.play(Approve(rid, "ann"))
+
+
+def test_a_silence_that_is_not_ours_is_ended_on_record() -> None:
+    it = Play.live()
+    assert it.play(AckEnded("strange", "by_hand", "ann")) is False
+    assert it.events[-1] | {"ts": 0} == {
+        "id": it.events[-1]["id"],
+        "ts": 0,
+        "kind": "ack_ended",
+        "silence_id": "strange",
+        "reason": "by_hand",
+        "actor": "ann",
+    }
+    count = len(it.events)
+    assert it.play(AckEnded("strange", "expired")) is False
+    assert len(it.events) == count

@@ -54,6 +54,7 @@ async def test_a_row_of_good_answers_that_has_begun_may_be_completed_after_the_e
     async with house.running():
         [answer] = await house.hear(alert())
         await house.comes_to(answer["remediation_id"], "healed")
+    assert house.of_kind("escalated") == []
 
 
 @pytest.mark.parametrize("answer", ["none", RuntimeError("a probe of ours broke")])

@@ -145,7 +145,7 @@ def _skip(turn: Turn, case: Case, decision: Decision, origin: str, seen_at: floa
     }
     if decision.rule is not None:
         fields["rule"] = decision.rule.name
-    if decision.reason in ENDS_BY_TIME or decision.wait_key is not None:
+    if decision.reason in ENDS_BY_TIME or decision.until is not None or decision.wait_key is not None:
         fields["annotations"] = alert.annotations
         fields["starts_at"] = alert.starts_at
         fields["seen_at"] = turn.now if seen_at is None else seen_at
@@ -252,7 +252,8 @@ class Recheck:
         entry = turn.state.deferred.get(self.entry.fingerprint)
         if entry is None or entry.starts_at != self.entry.starts_at or entry.until is None or entry.until > turn.now:
             return None
-        stale = self.firing is None and entry.seen_at + self.stale_after < turn.now
+        late = entry.reason == "resolved"  # a copy that came after the resolve: it needs Alertmanager's word
+        stale = self.firing is None and (late or entry.seen_at + self.stale_after < turn.now)
         if self.firing is False or stale:
             gone = "gone" if self.firing is False else "stale"
             turn.emit(

@@ -211,16 +211,16 @@ class AckEnded:
 
     def play(self, turn: Turn) -> bool:
         known = turn.state.acks.get(self.silence_id)
-        if known is None:
+        if known is None and self.reason != "by_hand":
             return False
         turn.emit(
             "ack_ended",
             {
-                "alertname": known.labels.get("alertname"),
-                "labels": known.labels,
+                "alertname": known.labels.get("alertname") if known else None,
+                "labels": known.labels if known else None,
                 "silence_id": self.silence_id,
                 "reason": self.reason,
                 "actor": self.actor or None,
             },
         )
-        return True
+        return known is not None
