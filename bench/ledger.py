@@ -12,7 +12,7 @@ import orjson
 from autoheal.core.events import GENESIS, seal
 from autoheal.engine.ports import Head, Row
 from autoheal.store.query import Reader
-from autoheal.store.sqlite import SqliteLedger
+from autoheal.store.sqlite import SqliteLedger, database_url
 from bench.intake import POLICY
 from bench.rig import autoheal, console, percentile, table
 
@@ -45,7 +45,7 @@ def fill(directory: Path, count: int) -> None:
 
 
 def ask(directory: Path, count: int) -> None:
-    reader, draw = Reader(SqliteLedger(directory).url), random.Random(11)
+    reader, draw = Reader(database_url(directory)), random.Random(11)
     span = (1_760_000_000.0, 1_760_000_000.0 + count / 2)
 
     def moment() -> float:

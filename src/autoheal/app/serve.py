@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -154,7 +155,7 @@ class Service:
         self.remediator = self._wire()
         app = build(self.remediator)
         door: Door = app.state.door
-        await asyncio.to_thread(self.copy.catch_up)
+        threading.Thread(target=self.copy.catch_up, name="copy", daemon=True).start()
         await self.engine.start()
         self.tail.start(self.head.state.last_id)
         self._resume_probes()

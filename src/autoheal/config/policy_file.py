@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoheal.config.mistakes import Mistake, PolicyErrors
 from autoheal.config.nodes import MAX_BYTES, Mistakes, Node, Scalar, read_tree
-from autoheal.config.reading import DAY, Reader
+from autoheal.config.reading import DAY, YEAR, Reader
 from autoheal.config.rules import COOLDOWN_WHY, MIN_EVERY, Defaults, RuleReader, digest_of
 from autoheal.config.secrets import SECRET_NAMES
 from autoheal.core.policy import (
@@ -22,6 +22,7 @@ from autoheal.core.policy import (
     Probe,
     Rule,
 )
+from autoheal.core.state import MAX_STARTS
 
 VERSION = 1
 POLICY_KEYS = ("version", "defaults", "limits", "rules", "probes")
@@ -127,7 +128,7 @@ class _PolicyReader:
         concurrent = None
         if "concurrent" in keys:
             concurrent = self.read.integer(keys["concurrent"], "limits.concurrent", 1, 1000)
-        radius = self._counted(keys.get("blast_radius"), "limits.blast_radius", "actions", "per")
+        radius = self._counted(keys.get("blast_radius"), "limits.blast_radius", "actions", "per", MAX_STARTS, DAY)
         breaker = self._counted(keys.get("breaker"), "limits.breaker", "failures", "open_for")
         return Limits(
             concurrent or Limits().concurrent,
@@ -135,13 +136,21 @@ class _PolicyReader:
             BreakerLimit(*breaker) if breaker else None,
         )
 
-    def _counted(self, node: Node | None, what: str, count: str, span: str) -> tuple[int, float] | None:
-        """A mapping of a count and a duration."""
+    def _counted(
+        self,
+        node: Node | None,
+        what: str,
+        count: str,
+        span: str,
+        most: int = 1_000_000,
+        longest: float = YEAR,
+    ) -> tuple[int, float] | None:
+        """A mapping of a count, `most` at the most, and a duration, `longest` seconds at the longest."""
         if node is None:
             return None
         keys = self.read.table(node, what, (count, span), (count, span))
-        number = self.read.integer(keys[count], f"{what}.{count}", 1, 1_000_000) if count in keys else None
-        seconds = self.read.duration(keys[span], f"{what}.{span}", 1) if span in keys else None
+        number = self.read.integer(keys[count], f"{what}.{count}", 1, most) if count in keys else None
+        seconds = self.read.duration(keys[span], f"{what}.{span}", 1, longest) if span in keys else None
         return None if number is None or seconds is None else (number, seconds)
 
     def _rules(self, node: Node) -> tuple[Rule, ...]:

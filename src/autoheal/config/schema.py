@@ -9,6 +9,7 @@ from autoheal.config.policy_file import VERSION
 from autoheal.config.reading import LABEL, NAME
 from autoheal.config.rules import CHECKS, MAX_STEPS, SEVERITIES
 from autoheal.core.policy import ActionKind
+from autoheal.core.state import MAX_STARTS
 
 Schema = dict[str, Any]
 
@@ -73,7 +74,7 @@ def _labels(description: str) -> Schema:
 
 
 def _limits() -> Schema:
-    radius = _table({"actions": _count("Starts.", 1_000_000), "per": _duration("In this time.")}, "actions", "per")
+    radius = _table({"actions": _count("Starts.", MAX_STARTS), "per": _duration("In this time.")}, "actions", "per")
     breaker = _table(
         {"failures": _count("Failures in a row.", 1_000_000), "open_for": _duration("How long it stays open.")},
         "failures",

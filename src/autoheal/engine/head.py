@@ -17,6 +17,7 @@ import structlog
 from autoheal.core.errors import AutohealError
 from autoheal.core.events import Event, seal
 from autoheal.core.fold import fold
+from autoheal.core.moves.intake import AlertsArrived
 from autoheal.core.policy import Policy
 from autoheal.core.state import State
 from autoheal.core.turn import Move, Turn
@@ -37,7 +38,8 @@ from autoheal.engine.ports import (
 log = structlog.get_logger("head")
 
 MAX_WAITING = 200_000
-"""Weight (alerts, other moves count one) that may wait; beyond it the sender is told to come again."""
+"""Weight (alerts, other moves count one) that may wait; beyond it the sender is told to come again. Outcomes and
+what people do have as much room again, so that a flood of alerts does not shut them out."""
 MAX_BATCH = 2_000
 """Weight that one transaction takes, at most, unless a single move is heavier."""
 
@@ -149,9 +151,14 @@ class HeadThread:
         with self._lock:
             if self._stopping:
                 raise StoreUnavailable("autoheal is stopping")
-            if self._weight >= MAX_WAITING:
+            urgent = getattr(ticket.move, "urgent", False)
+            room = MAX_WAITING if isinstance(ticket.move, AlertsArrived) else 2 * MAX_WAITING
+            if self._weight >= room and not urgent:
                 raise StoreUnavailable("too much is waiting to be decided")
-            self._waiting.append(ticket)
+            if urgent:
+                self._waiting.appendleft(ticket)
+            else:
+                self._waiting.append(ticket)
             self._weight += ticket.weight
             if len(self._waiting) == 1:
                 self._lock.notify()

@@ -59,8 +59,11 @@ class Door:
 async def receive_alerts(request: Request, service: Remediator, door: Door) -> Response:
     """Read, decide, write, answer; see CONTRACT for the answer's shape. Never 429, 503 only with nothing done."""
     try:
-        service.access.require_webhook(request.headers)
-        _check_type(request.headers.get("content-type", ""))
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(request.scope["headers"])
+        }
+        service.access.require_webhook(headers)
+        _check_type(headers.get("content-type", ""))
         if service.stopping:
             raise StoreUnavailable("autoheal is stopping")
         body = await read_body(request, timeout=service.body_timeout)

@@ -41,6 +41,7 @@ class AuditCopy:
         self._bound = segment_bytes
         self._lock = threading.Lock()
         self._wanted = 0
+        self._closing = False
         self._written = 0
         self._fd = -1
         self._inode = (0, 0)
@@ -77,16 +78,17 @@ class AuditCopy:
             with self._lock:
                 try:
                     self._ready()
-                    while self._fill(_CHUNK):
+                    while not self._closing and self._fill(_CHUNK):
                         pass
                     self.error = ""
                 except (OSError, StoreUnavailable) as error:
                     self._fail(error)
                     return False
-            if self._next > self._wanted:
-                return True
+            if self._closing or self._next > self._wanted:
+                return not self._closing
 
     def close(self) -> None:
+        self._closing = True  # a long catching up ends with its chunk; the next start goes on from there
         with self._lock:
             self._drop()
 

@@ -8,6 +8,7 @@ import hmac
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from autoheal.web.problems import Problem
@@ -125,6 +126,7 @@ def netloc_of(origin: str) -> str:
         return ""
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a Host names this machine: by the name localhost, or by an address (which no foreign DNS can be)."""
     if host == "localhost":

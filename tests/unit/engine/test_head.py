@@ -309,9 +309,23 @@ def test_admission_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         with jammed(head):
             futures = [head.submit(beat(n), weight=5) for n in range(2)]
             with pytest.raises(StoreUnavailable, match="too much"):
+                head.submit(AlertsArrived([alert()]))
+            futures += [head.submit(beat(n), weight=5) for n in (2, 3)]  # what is no alert has as much room again
+            with pytest.raises(StoreUnavailable, match="too much"):
                 head.submit(beat())
-        assert answers(futures) == [0, 1]
-        assert answers([head.submit(beat(2))]) == [2]
+        assert answers(futures) == [0, 1, 2, 3]
+        assert answers([head.submit(beat(4))]) == [4]
+
+
+def test_the_brake_goes_before_all_that_waits_and_is_always_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "MAX_WAITING", 1)
+    with headed(ledger := MemoryLedger()) as head:
+        with jammed(head):
+            futures = [head.submit(beat(n)) for n in range(2)]
+            brake = head.submit(SetMode(True, True, "ann"))
+        answers([*futures, brake])
+    kinds = [event["kind"] for event in events(ledger)]
+    assert kinds.index("mode_changed") == 0
 
 
 def test_when_it_stops_what_waits_is_played_and_what_comes_later_is_refused() -> None:

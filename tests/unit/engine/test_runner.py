@@ -285,7 +285,7 @@ def test_an_outcome_that_is_not_let_in_is_told_later(monkeypatch: pytest.MonkeyP
         wait_until(lambda: it.action.at_once == 1)
         with jammed(it.head):
             waiting = it.head.submit(Do(lambda turn: 1))
-            monkeypatch.setattr(head_module, "MAX_WAITING", 1)
+            monkeypatch.setattr(head_module, "MAX_WAITING", 0.5)
             it.action.release()
             wait_until(lambda: it.runner._undelivered)
         waiting.result(15)

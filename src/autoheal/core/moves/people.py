@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from autoheal.core.decision import decide
 from autoheal.core.errors import Conflict, NotFound
@@ -130,6 +130,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class SetMode:
+    """Switch the mode. `urgent`: the brake goes before whatever waits at the head, and is always let in."""
+
+    urgent: ClassVar[bool] = True
+
     enabled: bool
     dry_run: bool
     actor: str
