@@ -14,6 +14,7 @@ import httpx
 import orjson
 
 from autoheal.store import lines
+from autoheal.store.replay import verify_state
 from autoheal.store.sqlite import database_url
 from autoheal.store.verify import Report, verify_pair
 from tests.servers import Process, free_port, wait_until
@@ -172,6 +173,8 @@ class Autoheal:
         assert database.ok, database.problems
         assert copy.ok, copy.problems
         assert (database.checked, database.last_hash) == (copy.checked, copy.last_hash)
+        state = verify_state(database_url(self.data))
+        assert state.done and state.ok, state.problems
 
 
 class Background:

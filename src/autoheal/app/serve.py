@@ -265,9 +265,15 @@ def _state_of(lines: Iterator[str]) -> tuple[Sequence[Fact], Sequence[Remediatio
     state = State()
     rows: dict[str, RemediationRow] = {}
     for line in lines:
-        fold(state, orjson.loads(line))
-        if len(state.ended) > 1000:
+        event = orjson.loads(line)
+        fold(state, event)
+        late_mark = event["kind"] == "marked" and event["remediation_id"] not in state.remediations
+        if len(state.ended) > 1000 or late_mark:
             rows.update({row.id: row for row in changes(state)[1]})
+        if late_mark and event["remediation_id"] in rows:
+            row = rows[event["remediation_id"]]
+            marked = orjson.loads(row.data) | {"marked": event["mark"]}
+            rows[row.id] = row._replace(data=orjson.dumps(marked).decode())
     touched = list(state.snapshot())
     facts, last = changes(state)
     rows.update({row.id: row for row in last})

@@ -117,7 +117,8 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Is the trail whole? Names every line that was edited, removed, moved or cut. Works beside a running service."""
+    """Is the trail whole? Names every line that was edited, removed, moved or cut, and whatever in the working state
+    is not what the events add up to. Works beside a running service."""
     from autoheal.cli import ledger
 
     known = ledger.anchor(witness)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Named = list[tuple[str, "Report"]]
 
+TELL_EVERY = 100_000
+"""Events between two remarks on how far a replay is."""
+
 
 def settings(data_dir: Path | None) -> Settings:
     """The settings, with another data directory where one is given."""
@@ -59,7 +62,30 @@ def verify_directory(data_dir: Path | None, witness: Anchor | None) -> Named:
     if url is not None and paths and _merely_behind(reports):
         # a running service writes the copy after the database: what looked like a cut tail may only have been late
         reports = _verify(url, _copy(found), witness)
+    if url is not None:
+        reports.append(("state", _state(url, whole=reports[0][1].ok)))
     return reports
+
+
+def _state(url: str, whole: bool) -> Report:
+    """Facts and remediations beside the events, where these can be trusted."""
+    from autoheal.store import replay
+
+    if not whole:
+        return replay.not_replayed("the events are damaged, so the state was not replayed from them", ok=False)
+    return replay.verify_state(url, _Told())
+
+
+class _Told:
+    """Says on stderr how far a long replay is."""
+
+    def __init__(self) -> None:
+        self._next = TELL_EVERY
+
+    def __call__(self, done: int, last: int) -> None:
+        if done >= self._next and done < last:
+            render.note(f"state: {done} of {last} events replayed")
+            self._next = done + TELL_EVERY
 
 
 def _database(found: Settings) -> str | None:
@@ -96,6 +122,7 @@ def as_dict(name: str, report: Report) -> dict[str, Any]:
     return {
         "what": name,
         "ok": report.ok,
+        "done": report.done,
         "checked": report.checked,
         "first_id": report.first_id,
         "last_id": report.last_id,
@@ -108,6 +135,9 @@ def as_dict(name: str, report: Report) -> dict[str, Any]:
 
 def show(name: str, report: Report) -> None:
     """The verdict, every problem that was kept, and what the verdict proves."""
+    if not report.done:
+        render.say(f"{name}:", render.text("not checked", "bold yellow"), report.note)
+        return
     verdict = render.text("whole", "bold green") if report.ok else render.text("BROKEN", "bold red")
     count = render.counted(report.checked, "event")
     reach = f"{count} ({report.first_id} to {report.last_id})" if report.first_id is not None else count
@@ -118,7 +148,7 @@ def show(name: str, report: Report) -> None:
         render.say(f"  and {report.total - len(report.problems)} more")
     if report.last_hash:
         render.say(render.text(f"  last {report.last_id}:{report.last_hash}", "dim"))
-    if report.ok:
+    if report.note and (report.ok or name == "state"):
         render.say(render.text(f"  {report.note}", "dim"))
 
 

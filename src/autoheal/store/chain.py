@@ -23,6 +23,8 @@ Wrong = Literal[
     "differs",
     "clock steps",
     "witness",
+    "extra",
+    "not folded",
 ]
 
 MAX_PROBLEMS = 1000

@@ -31,7 +31,10 @@ _COLUMNS = ("id", "ts", "kind", "alertname", "rule", "remediation_id")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a verification found. `problems` is bounded (1,000), `total` is not. `note` says what `ok` proves."""
+    """What a verification found. `problems` is bounded (1,000), `total` is not. `note` says what `ok` proves.
+
+    Not `done`: it was not checked, and `note` says why.
+    """
 
     ok: bool
     checked: int
@@ -41,6 +44,7 @@ class Report:
     problems: list[Problem]
     total: int
     note: str
+    done: bool = True
 
 
 def verify_file(
@@ -71,7 +75,7 @@ def verify_database(url: str, anchor: Anchor | None = None, witness: Anchor | No
 
     Raises StoreUnavailable where it cannot be read.
     """
-    with _Reading(url) as connection:
+    with Reading(url) as connection:
         return _verify_database(connection, anchor, witness)
 
 
@@ -79,8 +83,8 @@ def verify_pair(
     paths: Sequence[Path], url: str, anchor: Anchor | None = None, witness: Anchor | None = None
 ) -> tuple[Report, Report]:
     """Database and copy, each by itself and against the other: (the database's report, the copy's)."""
-    with _Reading(url) as connection:
-        end = _head(connection)
+    with Reading(url) as connection:
+        end = head_of(connection)
         database = _verify_database(connection, anchor, witness)
         chain = Chain(anchor or _before_files(paths))
         compare = _Comparison(connection, chain)
@@ -98,7 +102,7 @@ def verify_pair(
 # ---- the database -----------------------------------------------------------------------------------------------
 
 
-class _Reading:
+class Reading:
     """A connection for reading, closed at the end; database errors leave as StoreUnavailable."""
 
     def __init__(self, url: str) -> None:
@@ -119,14 +123,14 @@ class _Reading:
             raise StoreUnavailable(f"the ledger cannot be read: {getattr(error, 'orig', error)}") from error
 
 
-def _head(connection: Connection) -> Head:
+def head_of(connection: Connection) -> Head:
     row = connection.execute(select(head_table.c.id, head_table.c.hash, head_table.c.ts)).first()
     return Head(0, GENESIS, 0.0) if row is None else Head(*row)
 
 
 def _verify_database(connection: Connection, anchor: Anchor | None, witness: Anchor | None) -> Report:
-    end = _head(connection)
-    chain = Chain(anchor or _before_rows(connection))
+    end = head_of(connection)
+    chain = Chain(anchor or before_rows(connection))
     watch = _Witness(chain, witness)
     steps: set[int] = set()
     before: float | None = None
@@ -288,7 +292,7 @@ def _raw_lines(paths: Sequence[Path]) -> Iterator[bytes]:
             return  # it is reported where the file is read as a whole
 
 
-def _before_rows(connection: Connection) -> tuple[int, str | None]:
+def before_rows(connection: Connection) -> tuple[int, str | None]:
     """A ledger begins at event 1, unless its state says that retention, or a restored copy, began later."""
     where = and_(facts.c.space == ANCHOR[0], facts.c.key == ANCHOR[1])
     noted = connection.execute(select(facts.c.data).where(where)).scalar()

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from autoheal.cli import ledger
+from autoheal.store import replay
 from autoheal.store.copy import AuditCopy
 from tests.unit.cli.stage import run
-from tests.unit.store.trail import Trail
+from tests.unit.store.trail import Trail, sealed
 
 
 @pytest.fixture
 def trail(tmp_path: Path) -> Iterator[Trail]:
     """Twelve events in database and copy; the writer has it open all the while."""
     made = Trail(tmp_path / "data")
-    made.add(count=12)
+    made.add(*[{"kind": "stopped"}] * 12)
     copy = AuditCopy(made.copy, made.reader)
     assert copy.catch_up()
     copy.close()
@@ -35,7 +39,7 @@ def test_a_whole_trail_is_whole_beside_its_writer(trail: Trail) -> None:
     assert done.exit_code == 0
     assert "database: whole 12 events (1 to 12)" in done.stdout and "copy: whole 12 events" in done.stdout
     told = json.loads(run(*at(trail, "audit", "verify", "--json")).stdout)
-    assert told["ok"] and [one["what"] for one in told["reports"]] == ["database", "copy"]
+    assert told["ok"] and [one["what"] for one in told["reports"]] == ["database", "copy", "state"]
     assert told["reports"][0]["last_hash"] == json.loads(trail.lines[-1])["hash"]
 
 
@@ -43,7 +47,7 @@ def test_an_edited_line_is_named_and_the_answer_is_no(trail: Trail) -> None:
     trail.copy.write_text(trail.copy.read_text().replace('"ts":5.0', '"ts":5.5'))
     done = run(*at(trail, "audit", "verify"))
     assert done.exit_code == 1
-    assert "database: whole" in done.stdout and "copy: BROKEN" in done.stdout
+    assert "database: whole" in done.stdout and "copy: BROKEN" in done.stdout and "state: whole" in done.stdout
     assert f"{trail.copy}:5: edited" in done.stdout
     told = json.loads(run(*at(trail, "audit", "verify", "--json")).stdout)
     assert not told["ok"]
@@ -92,6 +96,59 @@ def test_a_file_that_is_no_database_is_out_of_reach(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("this is not a database, but it is long enough to be looked at" * 20)
     done = run("audit", "verify", "--data-dir", str(tmp_path))
     assert done.exit_code == 3 and done.stderr.startswith("autoheal: the ledger cannot be read")
+
+
+# ---- the working state ------------------------------------------------------------------------------------------
+
+
+def tampered(trail: Trail, statement: str) -> None:
+    with closing(sqlite3.connect(trail.database)) as connection, connection:
+        connection.execute(statement)
+
+
+def test_a_state_that_the_events_do_not_make_is_named_and_the_answer_is_no(trail: Trail) -> None:
+    trail.add({"kind": "mode_changed", "enabled": True, "dry_run": True, "source": "api"})
+    tampered(trail, """insert into facts (space, key, data) values ('slot', 'live|k', '{"started_at": 1.0}')""")
+    trail.copy.unlink()
+    done = run(*at(trail, "audit", "verify"))
+    assert done.exit_code == 1
+    assert "database: whole" in done.stdout and "state: BROKEN 13 events" in done.stdout
+    assert "fact slot live|k: extra" in done.stdout and "fact mode mode: missing" in done.stdout
+    told = json.loads(run(*at(trail, "audit", "verify", "--json")).stdout)
+    assert not told["ok"] and [one["ok"] for one in told["reports"]] == [True, False]
+    assert {(p["place"], p["wrong"]) for p in told["reports"][1]["problems"]} == {
+        ("fact slot live|k", "extra"),
+        ("fact mode mode", "missing"),
+    }
+
+
+def test_damaged_events_are_not_replayed(trail: Trail) -> None:
+    tampered(trail, "update events set line = replace(line, '\"ts\":5.0', '\"ts\":5.5') where id = 5")
+    done = run(*at(trail, "audit", "verify"))
+    assert done.exit_code == 1
+    assert "database: BROKEN" in done.stdout and "state: not checked the events are damaged" in done.stdout
+    state = json.loads(run(*at(trail, "audit", "verify", "--json")).stdout)["reports"][-1]
+    assert (state["what"], state["ok"], state["done"]) == ("state", False, False)
+
+
+def test_a_ledger_that_begins_later_is_whole_though_its_state_cannot_be_replayed(tmp_path: Path) -> None:
+    made = Trail(tmp_path / "later")
+    with made.ledger.transaction() as transaction:
+        transaction.start_after(7)
+        rows, head = sealed(transaction.head, [{"kind": "stopped"}] * 3)
+        transaction.append(rows, head)
+    made.close()
+    done = run("audit", "verify", "--data-dir", str(made.directory))
+    assert done.exit_code == 0, done.output
+    assert "state: not checked the events up to 7 are not there" in done.stdout
+
+
+def test_a_long_replay_says_how_far_it_is(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "TELL_EVERY", 5)
+    monkeypatch.setattr(replay, "_BATCH", 5)
+    done = run(*at(trail, "audit", "verify"))
+    assert done.exit_code == 0 and "state: whole 12 events" in done.stdout
+    assert done.stderr.splitlines() == [f"state: {n} of 12 events replayed" for n in (5, 10)]
 
 
 # ---- export -----------------------------------------------------------------------------------------------------

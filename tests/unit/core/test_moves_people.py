@@ -213,3 +213,12 @@ def test_a_silence_that_is_not_ours_is_ended_on_record() -> None:
     count = len(it.events)
     assert it.play(AckEnded("strange", "expired")) is False
     assert len(it.events) == count
+
+
+def test_a_mark_that_races_the_end_is_refused_and_puts_nothing_old_back() -> None:
+    it = Play.live()
+    [rid] = it.accepted(alert())
+    before = it.state.remediations[rid].as_dict()
+    it.play(Cancel(rid, "ann"))
+    with pytest.raises(Conflict, match="ended just now"):
+        it.play(Mark(rid, "ann", known=before))

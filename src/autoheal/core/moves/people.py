@@ -11,7 +11,7 @@ from autoheal.core.gates import Case
 from autoheal.core.moves.acting import not_now
 from autoheal.core.moves.escalate import settle
 from autoheal.core.moves.intake import of, record_go_or_hold
-from autoheal.core.remediation import HELD, RESERVED, UNKNOWN, VERIFYING, Remediation
+from autoheal.core.remediation import FINAL, HELD, RESERVED, UNKNOWN, VERIFYING, Remediation
 from autoheal.core.turn import Turn
 
 
@@ -119,6 +119,8 @@ class Mark:
         if remediation is None and self.known is None:
             raise NotFound(f"there is no remediation {self.remediation_id}")
         subject = remediation or Remediation.from_dict(self.known or {})
+        if remediation is None and subject.state not in FINAL:
+            raise Conflict(f"remediation {self.remediation_id} ended just now; ask again")
         fields = {"mark": self.mark, "actor": self.actor, "note": self.note or None}
         turn.emit("marked", of(subject) | fields)
         if remediation is None:
