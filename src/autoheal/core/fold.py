@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from autoheal.core.clockback import clock_went_back
 from autoheal.core.events import Event
 from autoheal.core.gates import RESOLVED_MEMORY
 from autoheal.core.remediation import FINAL, OPEN, RESERVED, RUNNING, VERIFYING, Remediation
@@ -21,55 +22,12 @@ def fold(state: State, event: Event) -> None:
     """Apply one event, in the order of ids. Marks what changed in `state.touched`."""
     ts = event["ts"]
     if ts < state.last_ts:
-        _clock_went_back(state, ts)
+        clock_went_back(state, ts)
     state.last_id = event["id"]
     state.last_ts = ts
     handler = _HANDLERS.get(event["kind"])
     if handler is not None:
         handler(state, event)
-
-
-def _clock_went_back(state: State, ts: float) -> None:
-    """No mark may lie in the future, or a cooldown could last for years; each wait begins anew at most once."""
-    for key, slot in state.slots.items():
-        if slot.started_at > ts:
-            slot.started_at = ts
-            state.touch("slot", key)
-    for key, budget in state.budgets.items():
-        if budget.times and budget.times[-1] > ts:
-            budget.times = [min(at, ts) for at in budget.times]
-            state.touch("budget", key)
-    for lane, starts in state.starts.items():
-        for position, (name, at) in enumerate(starts):
-            if at > ts:
-                starts[position] = (name, ts)
-                state.touch(f"start:{lane}", name)
-    for fingerprint, mark in state.resolved.items():
-        if mark["at"] > ts:
-            mark["at"] = ts
-            state.touch("resolved", fingerprint)
-    _waits_shorten(state, ts)
-
-
-def _waits_shorten(state: State, ts: float) -> None:
-    """What was to end in the future ends after the same time as before; what was due stays due."""
-    back = state.last_ts - ts
-    for key, breaker in state.breakers.items():
-        if breaker.open_until > ts:
-            breaker.open_until -= back
-            state.touch("breaker", key)
-    for remediation in state.remediations.values():
-        for name in ("hold_until", "verify_until"):
-            until = getattr(remediation, name)
-            if until is not None and until > ts:
-                setattr(remediation, name, max(ts, until - back))
-                state.touch("remediation", remediation.id)
-    for entry in list(state.deferred.values()):
-        if entry.seen_at > ts or (entry.until is not None and entry.until > ts):
-            entry.seen_at = min(entry.seen_at, ts)
-            if entry.until is not None:
-                entry.until = min(entry.until, max(ts, entry.until - back))
-            state.defer(entry)
 
 
 # ---- decisions ------------------------------------------------------------------------------------------------------

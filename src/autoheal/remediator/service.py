@@ -4,53 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from autoheal.engine.engine import Engine
 from autoheal.engine.head import HeadThread
-from autoheal.engine.ports import Alertmanagers, RemediationRow
+from autoheal.engine.ports import Alertmanagers
 from autoheal.remediator.clicks import Clicks
 from autoheal.remediator.metrics import Metrics
+from autoheal.store.query import Reader
 from autoheal.web.access import Access
 from autoheal.web.body import BODY_TIMEOUT
 from autoheal.web.tail import Tail
-
-
-class Page(Protocol):
-    @property
-    def lines(self) -> list[str]: ...
-
-    @property
-    def partial(self) -> bool: ...
-
-    @property
-    def before(self) -> int | None: ...
-
-
-class Reader(Protocol):
-    """The ledger's read side; calls block and run in threads."""
-
-    def query(
-        self,
-        n: int = 100,
-        *,
-        kind: str | None = None,
-        alertname: str | None = None,
-        rule: str | None = None,
-        remediation_id: str | None = None,
-        since: float | None = None,
-        until: float | None = None,
-        contains: str | None = None,
-        before: int | None = None,
-    ) -> Page: ...
-
-    def lines_after(self, after: int, limit: int = 1000) -> list[tuple[int, str]]: ...
-
-    def remediations(
-        self, state: str | None = None, rule: str | None = None, n: int = 100, alertname: str | None = None
-    ) -> list[RemediationRow]: ...
-
-    def remediation(self, remediation_id: str) -> RemediationRow | None: ...
 
 
 @dataclass(slots=True)
