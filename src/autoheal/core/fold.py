@@ -13,8 +13,6 @@ from autoheal.core.state import LIVE, MAX_STARTS, Ack, Breaker, Budget, Deferred
 KEEP_SLOTS = 367 * 86400.0
 """Seconds after which a slot or budget that nothing needs any more is dropped."""
 KEEP_RESOLVED = 3600.0
-SEEN_EVERY = 60.0
-"""Seconds: a repeat of what is deferred already is noted no more often than this."""
 MAX_BUDGET_TIMES = 1000
 
 
@@ -91,7 +89,8 @@ def _decision_skip(state: State, event: Event) -> None:
         return
     until, wait_key = event.get("until"), event.get("wait_key")
     if until is not None or wait_key is not None:
-        _defer(state, event, until, wait_key)
+        if "seen_at" in event:  # otherwise the same is deferred already
+            _defer(state, event, until, wait_key)
     elif event["reason"] != "resolved":
         state.undefer(event.get("fingerprint", ""))
 
@@ -112,10 +111,6 @@ def _resolve(state: State, event: Event) -> None:
 
 
 def _defer(state: State, event: Event, until: float | None, wait_key: str | None) -> None:
-    known = state.deferred.get(event["fingerprint"])
-    same = known and (known.starts_at, known.until, known.wait_key) == (event["starts_at"], until, wait_key)
-    if known and same and 0 <= event["seen_at"] - known.seen_at < SEEN_EVERY:
-        return
     entry = Deferred(
         fingerprint=event["fingerprint"],
         labels=event["labels"],

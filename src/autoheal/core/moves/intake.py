@@ -16,6 +16,8 @@ from autoheal.core.state import Deferred
 from autoheal.core.turn import Turn
 
 ENDS_BY_TIME = frozenset({"cooldown", "maintenance", "breaker_open", "silenced"})
+SEEN_EVERY = 60.0
+"""Seconds: a repeat of what is deferred already is noted in full no more often than this."""
 SILENCED_AGAIN = 60.0
 """Seconds until a skip `silenced` without a known end is looked at again."""
 
@@ -146,14 +148,7 @@ def _skip(turn: Turn, case: Case, decision: Decision, origin: str, seen_at: floa
     if decision.rule is not None:
         fields["rule"] = decision.rule.name
     if decision.reason in ENDS_BY_TIME or decision.until is not None or decision.wait_key is not None:
-        fields["annotations"] = alert.annotations
-        fields["starts_at"] = alert.starts_at
-        fields["seen_at"] = turn.now if seen_at is None else seen_at
-        fields["origin"] = origin or None
-        fields["until"] = decision.until
-        fields["wait_key"] = decision.wait_key
-        if decision.until is None and decision.wait_key is None:
-            fields["until"] = turn.now + SILENCED_AGAIN
+        _deferral(turn, alert, decision, fields, turn.now if seen_at is None else seen_at, origin)
     known = alert.fingerprint in turn.state.by_fingerprint or alert.fingerprint in turn.state.deferred
     if alert.resolved and (case.rule is not None or known):
         fields["resolves"] = alert.starts_at
@@ -162,6 +157,30 @@ def _skip(turn: Turn, case: Case, decision: Decision, origin: str, seen_at: floa
         end_what_resolved(turn, alert)
     elif decision.reason == "budget":
         budget_used_up(turn, case, decision.why)
+
+
+def _deferral(
+    turn: Turn, alert: Alert, decision: Decision, fields: dict[str, Any], seen_at: float, origin: str
+) -> None:
+    """What deciding it again will need; left out where the same was noted less than a minute ago."""
+    until = decision.until
+    if until is None and decision.wait_key is None:
+        until = turn.now + SILENCED_AGAIN
+    fields["until"], fields["wait_key"] = until, decision.wait_key
+    known = turn.state.deferred.get(alert.fingerprint)
+    if (
+        known is not None
+        and 0 <= seen_at - known.seen_at < SEEN_EVERY
+        and (known.until, known.wait_key, known.starts_at) == (until, decision.wait_key, alert.starts_at)
+        and known.reason == decision.reason
+        and known.annotations == alert.annotations
+        and known.origin == origin
+    ):
+        return
+    fields["annotations"] = alert.annotations
+    fields["starts_at"] = alert.starts_at
+    fields["seen_at"] = seen_at
+    fields["origin"] = origin or None
 
 
 def _decided(case: Case, decision: Decision, origin: str) -> dict[str, Any]:
