@@ -119,7 +119,6 @@ class Escalation:
     remediation_id: str = ""
     fingerprint: str = ""
     starts_at: float = 0.0
-    settled_at: float | None = None
 
 
 @dataclass(slots=True)
