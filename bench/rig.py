@@ -91,8 +91,8 @@ def wait_for(done: object, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def autoheal(folder: Path, policy: str, live: bool = False) -> Iterator[Server]:
-    """`autoheal serve` on its embedded default."""
+def autoheal(folder: Path, policy: str, live: bool = False, more: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """`autoheal serve` on its embedded default, unless `more` of the environment says otherwise."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.yml").write_text(policy)
@@ -103,6 +103,7 @@ def autoheal(folder: Path, policy: str, live: bool = False) -> Iterator[Server]:
         "AUTOHEAL_POLICY_FILE": str(folder / "policy.yml"),
         "AUTOHEAL_PORT": str(port),
         "LOG_LEVEL": "ERROR",
+        **(more or {}),
     }
     with server([sys.executable, "-m", "autoheal", "serve"], port, "/readyz", env) as one:
         yield one

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.needs import on_build_machine
+from tests.servers import Postgres, postgres
 
 settings.register_profile("quick", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("quick"), derandomize=True, print_blob=True)
@@ -33,3 +34,36 @@ def clean_environment() -> Iterator[None]:
 def anyio_backend() -> str:
     """Asynchronous tests (`@pytest.mark.anyio`) run on asyncio, as the service does."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One PostgreSQL for all tests of a worker. Who stops it starts one of their own (`tests.servers.postgres`)."""
+    with postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: Postgres) -> Iterator[str]:
+    """A PostgreSQL database of the test's own, without a schema."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: Postgres) -> str:
+    """The name of a database with the ledger's schema, to be copied (`create_database(template=…)`)."""
+    from autoheal.store import migrate
+
+    url = postgres_server.create_database("ledger_template")
+    migrate.upgrade(url)
+    return "ledger_template"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres, postgres_template: str) -> Iterator[str]:
+    """A PostgreSQL database of the test's own, with the ledger's schema."""
+    url = postgres_server.create_database(template=postgres_template)
+    yield url
+    postgres_server.drop_database(url)

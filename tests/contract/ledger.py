@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -104,6 +105,29 @@ class LedgerContract:
             transaction.save([*twice, *back, *gone], [])
         assert sorted(ledger.load().facts) == [Fact("slot", "a", "2"), Fact("slot", "b", "3")]
 
+    def test_a_fact_is_read_as_it_is_now(self, ledger: Ledger) -> None:
+        with ledger.transaction() as transaction:
+            assert transaction.fact("slot", "a") is None
+            transaction.save([Fact("slot", "a", '{"n":1}'), Fact("slot", "b", "2", 9.5)], [])
+        with ledger.transaction() as transaction:
+            assert transaction.fact("slot", "a") == '{"n":1}' and transaction.fact("slot", "b") == "2"
+            assert transaction.fact("other", "b") is None
+            transaction.save([Fact("slot", "b", None)], [])
+        with ledger.transaction() as transaction:
+            assert transaction.fact("slot", "b") is None
+
+    def test_many_facts_and_remediations_at_once(self, ledger: Ledger) -> None:
+        facts = [Fact("slot", f"k{n}", f'"{n}"', None if n % 3 else n / 7) for n in range(300)]
+        entries = [remediation(n, "running", None if n % 2 else n / 3) for n in range(1, 300)]
+        for _ in range(2):  # new, and again
+            with ledger.transaction() as transaction:
+                transaction.save(facts, entries)
+        assert sorted(ledger.load().facts) == sorted(facts)
+        assert ledger.load().remediations == entries
+        with ledger.transaction() as transaction:
+            transaction.save([fact._replace(data=None) for fact in facts[5:]], [])
+        assert sorted(ledger.load().facts) == sorted(facts[:5])
+
     def test_only_unfinished_remediations_are_loaded_in_the_order_of_their_numbers(self, ledger: Ledger) -> None:
         entries = [remediation(number, state) for number, state in enumerate(STATES, 8)]
         with ledger.transaction() as transaction:
@@ -126,3 +150,83 @@ class LedgerContract:
         ledger.reopen()
         assert ledger.load() == before
         assert before.head == head and before.remediations == [remediation(3, "unknown", 4.0)]
+
+
+class SharedLedgerContract(LedgerContract):
+    """For those that several processes write."""
+
+    @pytest.fixture
+    def other(self, connect: Callable[[], Ledger], ledger: Ledger) -> Ledger:
+        return connect()
+
+    def test_it_says_so(self, ledger: Ledger) -> None:
+        assert ledger.shared
+
+    def test_what_the_other_wrote_was_missed(self, ledger: Ledger, other: Ledger) -> None:
+        ours, head = rows_after(ledger.load().head, 2)
+        theirs, end = rows_after(head, 3, "decision_skip", "Theirs")
+        with ledger.transaction() as transaction:
+            transaction.append(ours, head)
+        with other.transaction() as transaction:
+            assert transaction.head == head
+            transaction.append(theirs, end)
+            transaction.save([Fact("slot", "a", "1")], [])
+        with ledger.transaction() as transaction:
+            assert transaction.head == end
+            assert list(transaction.missed(head.id)) == [row.line for row in theirs]
+            assert transaction.fact("slot", "a") == "1"
+        assert ledger.load() == other.load()
+
+    def test_one_waits_for_the_other(self, ledger: Ledger, other: Ledger) -> None:
+        inside = threading.Event()
+        seen: list[Head] = []
+
+        def late() -> None:
+            inside.wait(10)
+            with other.transaction() as transaction:
+                seen.append(transaction.head)
+
+        thread = threading.Thread(target=late)
+        thread.start()
+        with ledger.transaction() as transaction:
+            inside.set()
+            thread.join(0.2)
+            assert thread.is_alive() and seen == []
+            rows, head = rows_after(transaction.head, 1)
+            transaction.append(rows, head)
+        thread.join(10)
+        assert seen == [head]
+
+    def test_an_event_of_the_past_is_refused(self, ledger: Ledger, other: Ledger) -> None:
+        stale, stale_head = rows_after(ledger.load().head, 1)
+        with other.transaction() as transaction:
+            transaction.append(*rows_after(transaction.head, 1))
+        with pytest.raises(ValueError), ledger.transaction() as transaction:
+            transaction.append(stale, stale_head)
+
+    def test_two_that_hammer_leave_one_chain_without_gaps(self, ledger: Ledger, other: Ledger) -> None:
+        """Each counts its own in a fact that both change: nothing that one read was changed by the other meanwhile."""
+        errors: list[BaseException] = []
+
+        def hammer(mine: Ledger) -> None:
+            try:
+                for n in range(60):
+                    with mine.transaction() as transaction:
+                        rows, head = rows_after(transaction.head, 1 + n % 12)
+                        count = int(transaction.fact("count", "all") or "0")
+                        transaction.append(rows, head)
+                        transaction.save([Fact("count", "all", str(count + len(rows)))], [])
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=hammer, args=(mine,)) for mine in (ledger, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert errors == []
+        total = 2 * sum(1 + n % 12 for n in range(60))
+        expected, head = rows_after(Head(0, GENESIS, 0.0), total)
+        with ledger.transaction() as transaction:
+            assert transaction.head == head and transaction.fact("count", "all") == str(total)
+            assert list(transaction.missed(0)) == [row.line for row in expected]

@@ -8,7 +8,7 @@ import pytest
 
 from autoheal.engine.ports import Ledger
 from autoheal.testing.memory_ledger import Disk, MemoryLedger
-from tests.contract.ledger import LedgerContract
+from tests.contract.ledger import LedgerContract, SharedLedgerContract
 
 
 class TestMemoryLedger(LedgerContract):
@@ -16,3 +16,10 @@ class TestMemoryLedger(LedgerContract):
     def connect(self) -> Callable[[], Ledger]:
         disk = Disk()
         return lambda: MemoryLedger(disk)
+
+
+class TestSharedMemoryLedger(SharedLedgerContract):
+    @pytest.fixture
+    def connect(self) -> Callable[[], Ledger]:
+        disk = Disk()
+        return lambda: MemoryLedger(disk, shared=True)

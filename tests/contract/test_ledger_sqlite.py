@@ -26,3 +26,6 @@ class TestSqliteLedger(LedgerContract):
         yield connect
         for ledger in opened:
             ledger.close()
+
+    def test_it_belongs_to_one_process(self, ledger: Ledger) -> None:
+        assert not ledger.shared

@@ -15,8 +15,10 @@ from tests.servers import (
     alertmanager,
     alertmanager_pair,
     free_port,
+    postgres,
     prometheus,
     receiver,
+    redis,
     wait_until,
 )
 
@@ -103,3 +105,37 @@ def silence(alertname: str) -> dict[str, object]:
     matcher = {"name": "alertname", "value": alertname, "isRegex": False, "isEqual": True}
     when = {"startsAt": "2020-01-01T00:00:00Z", "endsAt": "2099-01-01T00:00:00Z"}
     return {"matchers": [matcher], **when, "createdBy": "test", "comment": "test"}
+
+
+def test_a_postgres_outlives_its_deaths(tmp_path: Path) -> None:
+    with postgres(tmp_path, work_mem="5MB") as found:
+        assert found.execute("SHOW work_mem") == [("5MB",)] and found.execute("SHOW fsync") == [("off",)]
+        url = found.create_database("ours")
+        assert url == found.of("ours") and url.endswith("/ours") and "@127.0.0.1:" in url
+        found.execute("CREATE TABLE t AS SELECT %s::int AS n", 7, database="ours")
+        copy = found.create_database(template="ours")
+        for end in (found.kill, found.stop, lambda: found.stop(immediate=True)):
+            end()
+            assert not found.process.alive
+            end()
+            found.again()
+            assert found.execute("SELECT n FROM t", database="ours") == [(7,)]
+        found.drop_database(copy)
+        assert found.execute("SELECT count(*) FROM pg_database WHERE datname = %s", copy.rpartition("/")[2]) == [(0,)]
+        home = found.data.parent
+    assert not found.process.alive and not home.exists()
+    with postgres(tmp_path, durable=True) as found:
+        assert found.execute("SHOW fsync") == [("on",)]
+
+
+def test_a_redis_forgets(tmp_path: Path) -> None:
+    with redis(tmp_path, policy="allkeys-lru", maxmemory="10mb") as found:
+        assert found.command("CONFIG", "GET", "maxmemory-policy") == {"maxmemory-policy": "allkeys-lru"}
+        assert found.command("CONFIG", "GET", "maxmemory") == {"maxmemory": str(10 * 2**20)}
+        for forget in (found.flush, lambda: (found.kill(), found.again())):
+            found.command("SET", "a", "1")
+            forget()
+            assert found.command("DBSIZE") == 0
+    assert not found.process.alive
+    with redis(tmp_path) as found:
+        assert found.command("CONFIG", "GET", "maxmemory-policy") == {"maxmemory-policy": "noeviction"}

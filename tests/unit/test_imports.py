@@ -44,6 +44,8 @@ VIOLATIONS = [
     ("door-http", "web/leaf.py", "import httpx"),
     ("door-sql", "web/leaf.py", "import sqlite3"),
     ("door-sql", "engine/leaf.py", "from sqlalchemy import text"),
+    ("door-broker", "clients/leaf.py", "import celery"),
+    ("door-broker", "app/leaf.py", "from redis import Redis"),
     ("door-web", "engine/leaf.py", "import fastapi"),
     ("door-terminal", "engine/leaf.py", "import rich.table"),
 ]

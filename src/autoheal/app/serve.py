@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import threading
@@ -19,7 +18,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from autoheal import __version__, actions
 from autoheal.app import logs
+from autoheal.app.assembly import lay
 from autoheal.clients.alertmanager import AlertmanagerCluster
+from autoheal.clients.broker import CeleryBell
 from autoheal.clients.docker import DEFAULT_HOST
 from autoheal.clients.probe import Prober as ProbeClient
 from autoheal.clients.prometheus import PrometheusClient
@@ -29,25 +30,25 @@ from autoheal.config.secrets import Secret
 from autoheal.config.settings import Settings
 from autoheal.core.alert import Alert
 from autoheal.core.errors import Invalid, Permanent
+from autoheal.core.events import Event
 from autoheal.core.fold import fold
 from autoheal.core.moves.intake import AlertsArrived
-from autoheal.core.moves.service import PolicyLoaded, PolicyRejected
+from autoheal.core.moves.service import PolicyLoaded, PolicyRejected, environment_of
 from autoheal.core.policy import Policy
 from autoheal.core.state import State
-from autoheal.engine.clock import SystemClock
-from autoheal.engine.engine import Engine, Options
-from autoheal.engine.head import HeadThread, changes
+from autoheal.engine.engine import Beside, Engine, Options
+from autoheal.engine.head import HeadThread, Listener, changes
 from autoheal.engine.ports import Fact, RemediationRow, StoreUnavailable, World
 from autoheal.remediator.alert import Door, receive_alerts
 from autoheal.remediator.api import build
 from autoheal.remediator.clicks import Clicks
 from autoheal.remediator.metrics import Metrics
+from autoheal.remediator.queues import QueueMetrics
 from autoheal.remediator.service import Remediator
 from autoheal.sources.prober import ProbeSource
 from autoheal.store.copy import AuditCopy
-from autoheal.store.query import Reader
 from autoheal.store.restore import restore
-from autoheal.store.sqlite import SqliteLedger
+from autoheal.store.retention import prune
 from autoheal.web.access import Access
 from autoheal.web.protocol import BoundedProtocol
 from autoheal.web.tail import Tail
@@ -57,6 +58,9 @@ log = structlog.get_logger("serve")
 WITNESS_EVERY = 3600.0
 """Seconds between two lines in the process log that name the head's hash: a witness outside of the ledger."""
 CONNECTIONS = 4096
+PROBING: float = 15.0
+"""Seconds for which one process asks the policy's probes without having to say so again."""
+RETAIN_EVERY = 3600.0
 
 
 class Service:
@@ -65,14 +69,19 @@ class Service:
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self.settings = settings
         self.environ = environ
-        self.clock = SystemClock()
         self.policy = self._load_policy()
-        self.ledger = SqliteLedger(settings.data_dir)
+        self.ground = lay(settings)
+        self.clock, self.reader, self.claims = self.ground.clock, self.ground.reader, self.ground.claims
         self.imported = self._restore()
-        self.reader = Reader(self.ledger.url)
-        self.copy = AuditCopy(settings.audit_path, self.reader, settings.audit_segment_bytes)
-        self.head = HeadThread(self.ledger, self.clock, self.policy, self.copy)
+        self.copy: AuditCopy | None = None
+        if settings.copies:
+            self.copy = AuditCopy(settings.audit_path, self.reader, settings.audit_segment_bytes)
+        self.head = self.ground.head(self.policy)
+        self.bell = CeleryBell(settings.redis_url.reveal()) if settings.redis_url is not None else None
         self.stop_asked = asyncio.Event()
+        self._policy_came = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._probes_are_ours = False
 
     def _load_policy(self) -> Policy:
         settings = self.settings
@@ -80,7 +89,9 @@ class Service:
 
     def _restore(self) -> int:
         """A copy of the trail without its database is imported; how many events it had."""
-        restored = restore(self.settings.audit_path, self.ledger, _state_of)
+        if self.ground.shared:
+            return 0  # there `autoheal db import` does it, on purpose and once
+        restored = restore(self.settings.audit_path, self.ground.ledger, _state_of)
         if restored is None:
             return 0
         count = restored.head.id - restored.first + 1
@@ -104,15 +115,23 @@ class Service:
             stale_after=settings.stale_after,
             heartbeat=settings.heartbeat,
             drain=settings.drain,
-            instance=f"{socket.gethostname()}:{os.getpid()}",
             imported=self.imported,
         )
-        self.engine = Engine(head, World(hands, self.probes, self.alertmanagers, settings.mask), clock, options)
+        world = World(hands, self.probes, self.alertmanagers, settings.mask)
+        beside = Beside(self.claims, self.ground.stored, self.bell, settings.broker_down == "run")
+        self.engine = Engine(head, world, clock, options, beside)
         self.prober = ProbeSource(self.probes, _Intake(head), clock)
         self.tail = Tail(self.reader.lines_after)
         metrics = Metrics(head, __version__)
         metrics.expect(self.policy)
-        head.listeners += [metrics.listen, self.tail.listen]
+        head.listeners.append(metrics.listen)
+        head.followers += [self.tail.listen, self._follow]
+        if self.copy is not None and self.ground.shared:
+            head.followers.append(_copying(self.copy))
+        else:
+            head.copy = self.copy
+        if self.engine.dispatcher is not None:
+            metrics.registry.register(QueueMetrics(self.engine.dispatcher, self.claims))
         access = Access(
             webhook_token=_text(settings.webhook_token),
             admin_token=_text(settings.admin_token),
@@ -130,7 +149,7 @@ class Service:
             clicks=Clicks(clock.now),
             alertmanagers=self.alertmanagers,
             reload=self.reload,
-            env=f"enabled={settings.enabled} dry_run={settings.dry_run}".lower(),
+            env=environment_of(settings.enabled, settings.dry_run),
             version=__version__,
             public_url=settings.public_url,
         )
@@ -145,7 +164,6 @@ class Service:
             log.error("policy_rejected", mistakes=len(lines), first=lines[0] if lines else "")
             raise Invalid("the policy was refused, the old one stays:\n" + "\n".join(lines), "policy") from error
         answer: dict[str, Any] = await self.head.play(PolicyLoaded(policy, actor))
-        self.prober.configure(policy.probes)
         log.info("policy_loaded", rules=answer["rules"], changed=answer["changed"])
         return answer
 
@@ -155,17 +173,21 @@ class Service:
         self.remediator = self._wire()
         app = build(self.remediator)
         door: Door = app.state.door
-        threading.Thread(target=self.copy.catch_up, name="copy", daemon=True).start()
+        if self.copy is not None:
+            threading.Thread(target=self.copy.catch_up, name="copy", daemon=True).start()
         await self.engine.start()
         self.tail.start(self.head.state.last_id)
-        self._resume_probes()
+        await self._probe()
         await asyncio.to_thread(self._resume_metrics)
         server = _Server(_server_config(_alert_first(app, self.remediator, door)))
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
         chores = [
             asyncio.create_task(self._witness(), name="witness"),
             asyncio.create_task(self._chores(door), name="chores"),
+            asyncio.create_task(self._probing(), name="probing"),
         ]
+        if self.settings.retention is not None:
+            chores.append(asyncio.create_task(self._retain(self.settings.retention), name="retention"))
         self._signals()
         self._say_hello()
         stop = asyncio.create_task(self.stop_asked.wait(), name="stop")
@@ -192,12 +214,14 @@ class Service:
         for client in (self.alertmanagers, self.probes, self.prometheus):
             if client is not None:
                 await client.aclose()
+        if self.bell is not None:
+            self.bell.close()
         log.info("stopped", last_id=self.head.state.last_id, hash=self.head.hash)
 
     def close(self) -> None:
-        self.copy.close()
-        self.reader.close()
-        self.ledger.close()
+        if self.copy is not None:
+            self.copy.close()
+        self.ground.close()
 
     def _signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -215,6 +239,37 @@ class Service:
                 log.error("policy_not_loaded", error=str(finished.exception()))
 
         task.add_done_callback(ended)
+
+    def _follow(self, events: Sequence[Event], lines: Sequence[str], took: float) -> None:
+        """A policy that any process loaded brings its probes."""
+        if any(event["kind"] == "policy_loaded" for event in events):
+            self._loop.call_soon_threadsafe(self._policy_came.set)
+
+    async def _probing(self) -> None:
+        """One process asks the policy's probes; while it is this one, they are as the policy in force has them."""
+        while True:
+            changed = True
+            try:
+                await asyncio.wait_for(self._policy_came.wait(), PROBING / 3)
+            except TimeoutError:
+                changed = False
+            self._policy_came.clear()
+            try:
+                await self._probe(changed)
+            except StoreUnavailable as error:
+                log.debug("probing_not_claimed", error=str(error))
+
+    async def _probe(self, changed: bool = True) -> None:
+        before, self._probes_are_ours = (
+            self._probes_are_ours,
+            self.claims.alone or bool(await asyncio.to_thread(self.claims.take, ["prober"], PROBING)),
+        )
+        if self._probes_are_ours and not before:
+            self._resume_probes()
+        elif self._probes_are_ours and changed:
+            self.prober.configure(self.head.policy.probes)
+        elif before and not self._probes_are_ours:
+            await self.prober.stop()
 
     def _resume_probes(self) -> None:
         with self.head.reading() as (state, policy):
@@ -246,8 +301,20 @@ class Service:
         while True:
             await asyncio.sleep(5)
             await door.flush()
-            if self.copy.behind:
+            if self.copy is not None and self.copy.behind:
                 await asyncio.to_thread(self.copy.catch_up)
+
+    async def _retain(self, seconds: float) -> None:
+        """Once an hour: what is older than it must be kept is let go of, by one of the processes."""
+        while True:
+            try:
+                if await asyncio.to_thread(self.claims.take, ["retention"], RETAIN_EVERY - 60):
+                    gone = await asyncio.to_thread(prune, self.ground.url, self.clock.now() - seconds)
+                    if gone.events:
+                        log.info("pruned", events=gone.events, first=gone.first)
+            except StoreUnavailable as error:
+                log.warning("not_pruned", error=str(error))
+            await asyncio.sleep(RETAIN_EVERY)
 
 
 class _Intake:
@@ -284,6 +351,15 @@ def _state_of(lines: Iterator[str]) -> tuple[Sequence[Fact], Sequence[Remediatio
         if (space, key) not in known
     ]
     return facts, list(rows.values())
+
+
+def _copying(copy: AuditCopy) -> Listener:
+    """On a ledger that others write, too, the copy follows all of it."""
+
+    def follow(events: Sequence[Event], lines: Sequence[str], took: float) -> None:
+        copy.write(events[0]["id"], lines)
+
+    return follow
 
 
 def _text(secret: Secret | None) -> str | None:
@@ -377,8 +453,6 @@ def _allow_many_files() -> None:
 
 
 def _refuse_what_cannot_be(settings: Settings) -> None:
-    if settings.database_url is not None:
-        raise Permanent("DATABASE_URL: this version keeps its ledger in SQLite in AUTOHEAL_DATA_DIR; unset it")
     if settings.oidc_enabled:
         raise Permanent("AUTOHEAL_OIDC_ENABLED: this version knows static tokens only; set AUTOHEAL_ADMIN_TOKEN")
     if settings.audit_path.exists() and not settings.audit_path.is_file():

@@ -26,7 +26,10 @@ app = typer.Typer(
 )
 
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", metavar="DIR", help="The data directory. Default: AUTOHEAL_DATA_DIR.")
+    Path | None,
+    typer.Option(
+        "--data-dir", metavar="DIR", help="The embedded ledger there. Default: DATABASE_URL, else AUTOHEAL_DATA_DIR."
+    ),
 ]
 
 

@@ -8,17 +8,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from autoheal.cli.backends import check_broker, check_database
+from autoheal.cli.finding import Finding, bad, ok
 from autoheal.core.errors import AutohealError, Invalid, Temporary
 
 if TYPE_CHECKING:
     from autoheal.clients.autoheal import AutohealClient
     from autoheal.clients.exchange import Reply
     from autoheal.config.settings import Settings
+    from autoheal.core.policy import Policy
 
 TIMEOUT = 5.0
 """Seconds for each neighbour's answer."""
@@ -29,24 +32,6 @@ LEAST_FREE = 256 * 1024 * 1024
 SLOW_SYNC = 0.2
 """Seconds: the service level objective for a write of the trail."""
 SYNCS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`off`: nothing to look at, because it is not configured. `fix`: what to do about a bad one."""
-
-    check: str
-    state: Literal["ok", "bad", "off"]
-    detail: str
-    fix: str = ""
-
-
-def ok(check: str, detail: str) -> Finding:
-    return Finding(check, "ok", detail)
-
-
-def bad(check: str, detail: str, fix: str) -> Finding:
-    return Finding(check, "bad", detail, fix)
 
 
 # ---- our own settings -------------------------------------------------------------------------------------------
@@ -80,7 +65,8 @@ def _usable(environ: Mapping[str, str], wrong: set[str]) -> Settings:
         return Settings()
 
 
-def check_policy(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
+def check_policy(settings: Settings, environ: Mapping[str, str]) -> tuple[Policy | None, list[Finding]]:
+    """The policy where it can be read, and what is to be said of it."""
     from autoheal import actions
     from autoheal.config.mistakes import PolicyErrors
     from autoheal.config.policy_file import load_policy
@@ -89,19 +75,43 @@ def check_policy(settings: Settings, environ: Mapping[str, str]) -> list[Finding
         policy = load_policy(settings.policy_file, environ, actions.KINDS, settings.policy_defaults)
     except PolicyErrors as error:
         more = f" (and {len(error.mistakes) - 1} more)" if len(error.mistakes) > 1 else ""
-        return [bad("policy", f"{error.mistakes[0]}{more}", "autoheal policy check shows each with its line")]
+        return None, [bad("policy", f"{error.mistakes[0]}{more}", "autoheal policy check shows each with its line")]
     shipped = "" if settings.policy_file else "; AUTOHEAL_POLICY_FILE is not set, so it is the example"
     from autoheal.cli.render import counted
 
-    return [ok("policy", f"{policy.source}: {counted(len(policy.rules), 'rule')}{shipped}")]
+    return policy, [ok("policy", f"{policy.source}: {counted(len(policy.rules), 'rule')}{shipped}")]
 
 
-# ---- the data directory -----------------------------------------------------------------------------------------
+# ---- the ledger -------------------------------------------------------------------------------------------------
 
 
-def check_directory(directory: Path) -> list[Finding]:
+def check_ledger(settings: Settings, policy: Policy | None) -> list[Finding]:
+    """The data directory; or PostgreSQL, Redis, and the directory of the copy where one is written."""
+    if settings.database_url is None:
+        return check_directory(settings.data_dir) + _moved(settings.data_dir)
+    url = settings.database_url.reveal()
+    findings, processes = check_database(url, settings.database_pool, time.time)
+    if settings.redis_url is not None:
+        findings += check_broker(settings.redis_url.reveal(), policy, processes)
+    else:
+        findings.append(Finding("Redis", "off", "REDIS_URL is not set: each `autoheal serve` acts by itself"))
+    return findings + (check_directory(settings.audit_path.parent, "AUTOHEAL_AUDIT_PATH") if settings.copies else [])
+
+
+def _moved(directory: Path) -> list[Finding]:
+    from autoheal.core.errors import Permanent
+    from autoheal.store.transfer import NOTE, refuse_if_moved
+
+    try:
+        refuse_if_moved(directory)
+    except Permanent as error:
+        return [bad("moved", str(error).partition(": set ")[0], f"set DATABASE_URL; {directory / NOTE} says where to")]
+    return []
+
+
+def check_directory(directory: Path, variable: str = "AUTOHEAL_DATA_DIR") -> list[Finding]:
     """Writable, room on the disk, and how long a write takes until it is durable."""
-    name = "data directory"
+    name = "data directory" if variable == "AUTOHEAL_DATA_DIR" else "copy"
     place = directory.absolute()
     try:
         if not place.exists():
@@ -111,7 +121,7 @@ def check_directory(directory: Path) -> list[Finding]:
                     bad(name, f"{directory} is not there and cannot be made", f"make it, or let us write to {place}")
                 ]
         if not place.is_dir():
-            return [bad(name, f"{place} is no directory", "set AUTOHEAL_DATA_DIR to one")]
+            return [bad(name, f"{place} is no directory", f"set {variable} to one")]
         took = _sync_time(place)
         free = shutil.disk_usage(place).free
     except OSError as error:
@@ -122,7 +132,7 @@ def check_directory(directory: Path) -> list[Finding]:
     room = "make room: where nothing can be written, nothing is done"
     findings.append(ok("disk", told) if free >= LEAST_FREE else bad("disk", told, room))
     told = f"durable after {took * 1000:.1f} ms"
-    slow = "put AUTOHEAL_DATA_DIR on a faster, local disk"
+    slow = f"put {variable} on a faster, local disk"
     findings.append(ok("fsync", told) if took <= SLOW_SYNC else bad("fsync", told, slow))
     return findings
 
@@ -243,8 +253,8 @@ def examine(environ: Mapping[str, str], data_dir: Path | None, connect: Any) -> 
     settings, findings = read_settings(environ)
     if data_dir is not None:
         settings = replace(settings, data_dir=data_dir)
-    findings += check_policy(settings, environ)
-    findings += check_directory(settings.data_dir)
+    policy, found = check_policy(settings, environ)
+    findings += found + check_ledger(settings, policy)
     try:
         with connect() as client:
             findings += check_autoheal(client, __version__)

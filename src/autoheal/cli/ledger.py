@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 
 Named = list[tuple[str, "Report"]]
 
+_SHARED = ("AUTOHEAL_AUDIT_PATH", "DATABASE_URL", "DATABASE_URL_FILE", "REDIS_URL", "REDIS_URL_FILE")
+"""What the environment says of the installation that is not the one in a given directory."""
+
 TELL_EVERY = 100_000
 """Events between two remarks on how far a replay is."""
 
 
 def settings(data_dir: Path | None) -> Settings:
-    """The settings, with another data directory where one is given."""
+    """The settings; or, where a data directory is given, those of the embedded ledger in it."""
     from autoheal.config.settings import Settings
 
-    over = {} if data_dir is None else {"AUTOHEAL_DATA_DIR": str(data_dir), "AUTOHEAL_AUDIT_PATH": ""}
+    if data_dir is None:
+        return Settings.from_env(os.environ)
+    over = {"AUTOHEAL_DATA_DIR": str(data_dir), **dict.fromkeys(_SHARED, "")}
     return Settings.from_env({**os.environ, **over})
 
 
@@ -52,7 +57,8 @@ def verify_files(paths: Sequence[Path], witness: Anchor | None) -> Named:
 
 
 def verify_directory(data_dir: Path | None, witness: Anchor | None) -> Named:
-    """Database and copy, each by itself and against the other; or the one that is there."""
+    """Database and copy, each by itself and against the other; or the one that is there. The database at DATABASE_URL
+    has a copy only where one is asked for: what lies in the data directory then is an older ledger's."""
     found = settings(data_dir)
     url = _database(found)
     paths = _copy(found)
@@ -89,9 +95,11 @@ class _Told:
 
 
 def _database(found: Settings) -> str | None:
+    from autoheal.store import status
     from autoheal.store.sqlite import database_path, database_url
 
     if found.database_url is not None:
+        status.must_fit(found.database_url.reveal())
         return found.database_url.reveal()
     return database_url(found.data_dir) if database_path(found.data_dir).exists() else None
 
@@ -99,7 +107,7 @@ def _database(found: Settings) -> str | None:
 def _copy(found: Settings) -> list[Path]:
     from autoheal.store import lines
 
-    return [part.path for part in lines.parts(found.audit_path)]
+    return [part.path for part in lines.parts(found.audit_path)] if found.copies else []
 
 
 def _verify(url: str | None, paths: Sequence[Path], witness: Anchor | None) -> Named:

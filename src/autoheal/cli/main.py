@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from autoheal import __version__
-from autoheal.cli import ack, audit, doctor, mode, policy, remediations, serve
+from autoheal.cli import ack, audit, db, doctor, mode, policy, remediations, serve, worker
 from autoheal.cli.exits import Verbs
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ def autoheal(
 
 app.command()(serve.serve)
 app.command()(serve.demo)
+app.command()(worker.worker)
 app.command()(doctor.doctor)
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
@@ -48,6 +49,7 @@ app.command()(ack.ack)
 app.add_typer(ack.silence, name="silence")
 app.command()(mode.mode)
 app.add_typer(remediations.app, name="remediations")
+app.add_typer(db.app, name="db")
 
 
 def main() -> None:

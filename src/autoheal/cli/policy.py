@@ -59,7 +59,10 @@ def check(
             _show_mistakes(error.mistakes, _source(path, data))
         raise typer.Exit(NO) from None
     if as_json:
-        rules = [{"name": rule.name, "match": [str(m) for m in rule.match]} for rule in policy.rules]
+        rules = [
+            {"name": rule.name, "match": [str(m) for m in rule.match]} | ({"queue": rule.queue} if rule.queue else {})
+            for rule in policy.rules
+        ]
         render.as_json({"ok": True, "source": policy.source, "digest": policy.digest, "rules": rules, "mistakes": []})
     else:
         _show_rules(policy)
@@ -137,7 +140,8 @@ def _rule(rule: Rule) -> tuple[str, ...]:
 
     steps = ", ".join(step.action.kind + ("" if step.verify else " (unverified)") for step in rule.steps)
     asks = "" if rule.approval_timeout is None else "approval, "
-    return rule.name, format_duration(rule.cooldown), asks + steps, ", ".join(map(str, rule.match))
+    where = f" in queue {rule.queue}" if rule.queue else ""
+    return rule.name, format_duration(rule.cooldown), asks + steps + where, ", ".join(map(str, rule.match))
 
 
 # ---- explain ----------------------------------------------------------------------------------------------------

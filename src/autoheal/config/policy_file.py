@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +13,7 @@ from autoheal.config.nodes import MAX_BYTES, Mistakes, Node, Scalar, read_tree
 from autoheal.config.reading import DAY, YEAR, Reader
 from autoheal.config.rules import COOLDOWN_WHY, MIN_EVERY, Defaults, RuleReader, digest_of
 from autoheal.config.secrets import SECRET_NAMES
+from autoheal.core.errors import Invalid
 from autoheal.core.policy import (
     MIN_COOLDOWN,
     ActionKind,
@@ -43,7 +45,7 @@ PROBE_KEYS = (
 EXAMPLE = "example-policy.yaml"
 DEFAULTS = Defaults()
 
-__all__ = ["Defaults", "Mistake", "PolicyErrors", "example_policy", "load_policy", "parse_policy"]
+__all__ = ["Defaults", "Mistake", "PolicyErrors", "example_policy", "load_policy", "parse_policy", "read_document"]
 
 
 def example_policy() -> bytes:
@@ -81,11 +83,50 @@ def parse_policy(
 ) -> Policy:
     """The policy in `data`; `source` names it in mistakes. Raises PolicyErrors."""
     mistakes = Mistakes(source)
-    tree = read_tree(data, mistakes, env, secrets)
+    asked = _Asked(env)
+    tree = read_tree(data, mistakes, asked, secrets)
     policy = _PolicyReader(Reader(mistakes), kinds, defaults).policy(tree, source)
     if mistakes:
         raise mistakes.errors()
-    return policy
+    return replace(policy, document=_document(data, source, asked.found, defaults))
+
+
+# ---- the same policy in another process -----------------------------------------------------------------------------
+
+
+class _Asked(Mapping[str, str]):
+    """An environment that remembers what was asked of it."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self.found: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        self.found[name] = self._env[name]
+        return self.found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._env)
+
+    def __len__(self) -> int:
+        return len(self._env)
+
+
+def _document(data: bytes, source: str, env: Mapping[str, str], defaults: Defaults) -> str:
+    """The file as it was written, with the variables that it asked for: whoever reads this gets the same policy."""
+    text = data.decode("utf-8-sig")
+    return json.dumps({"source": source, "text": text, "env": dict(env), "defaults": asdict(defaults)}, sort_keys=True)
+
+
+def read_document(document: str, kinds: Mapping[str, ActionKind]) -> Policy:
+    """The policy that another process has loaded, from its `Policy.document`; Invalid or PolicyErrors where it cannot
+    be read here."""
+    try:
+        found = json.loads(document)
+        data, env, defaults = found["text"].encode(), found["env"], Defaults(**found["defaults"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Invalid(f"it is not what this version writes ({type(error).__name__})", "policy document") from None
+    return parse_policy(data, found["source"], env, kinds, defaults)
 
 
 class _PolicyReader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from autoheal.core.matcher import Matcher, parse_matchers
 from autoheal.core.policy import (
     MIN_COOLDOWN,
     MIN_VERIFY,
+    QUEUE,
     ActionKind,
     ActionSpec,
     AttemptBudget,
@@ -26,7 +28,7 @@ from autoheal.core.policy import (
     VerifySpec,
     Window,
 )
-from autoheal.core.template import DEFAULT_ALLOW, Allowed, placeholders
+from autoheal.core.template import ALERT_PLACEHOLDER, DEFAULT_ALLOW, Allowed, placeholders
 
 SEVERITIES = ("critical", "warning", "info")
 RULE_KEYS = (
@@ -40,6 +42,7 @@ RULE_KEYS = (
     "approval",
     "never_during",
     "cancel_on_resolve",
+    "queue",
     "steps",
     "on_exhausted",
 )
@@ -86,6 +89,7 @@ class RuleReader:
             "never_during": self.windows(keys["never_during"]) if "never_during" in keys else (),
             "approval_timeout": self._approval(keys.get("approval")),
             "escalate": self._escalate(keys.get("on_exhausted")),
+            "queue": self._queue(keys["queue"]) if "queue" in keys else "",
         }
         values["max_attempts"] = self._budget(keys.get("max_attempts"), values["cooldown_by"])
         steps = self.read.items(keys["steps"], "steps", 1, MAX_STEPS) if "steps" in keys else []
@@ -158,6 +162,17 @@ class RuleReader:
             return None
         keys = self.read.table(node, "on_exhausted", ("escalate",), ("escalate",))
         return self.read.choice(keys["escalate"], "on_exhausted.escalate", SEVERITIES) if "escalate" in keys else None
+
+    def _queue(self, node: Node) -> str:
+        """A name, or a text that comes to one when the alert's labels are filled in."""
+        text = self.read.text(node, "queue")
+        if text is None or not self.placeholders(node, "queue"):
+            return ""
+        if any(not name.startswith("labels.") for name in placeholders(text)):
+            self.read.wrong(node, "queue: of placeholders only {labels.NAME} can stand here")
+        elif not re.fullmatch(QUEUE, ALERT_PLACEHOLDER.sub("x", text)):
+            self.read.wrong(node, f'queue: "{text}" is no name of a queue: 1 to 64 of a-z 0-9 _ . -')
+        return text
 
     def _allowed(self, pattern: str, node: Node) -> Allowed:
         try:
@@ -270,4 +285,6 @@ def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
     shown["match"] = [str(matcher) for matcher in values["match"]]
     shown["never_during"] = [window.text for window in values["never_during"]]
     shown["max_attempts"] = asdict(values["max_attempts"]) if values["max_attempts"] else None
+    if not values["queue"]:
+        del shown["queue"]  # a rule's digest is what it was before there were queues
     return shown

@@ -15,6 +15,7 @@ Schema = dict[str, Any]
 
 _VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
 """Whatever comes out of a variable is checked when the file is read."""
+_QUEUE_TEXT = r"^([a-z0-9_.-]|\{labels\.[a-zA-Z_][a-zA-Z0-9_]*\})+$"
 _DURATION_TEXT = (
     r"^(?=.)([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$|^[0-9]+(\.[0-9]*)?$|^\.[0-9]+$"
 )
@@ -106,6 +107,7 @@ def _rule() -> Schema:
             "max_attempts": _table(budget, "count", "per"),
             "approval": _table({"timeout": _duration("How long somebody may take.")}, "timeout"),
             "never_during": {"type": "array", "items": window},
+            "queue": _queue(),
             "cancel_on_resolve": _boolean("Whether a resolve ends what has not started.", True),
             "steps": {"description": "A ladder: the next one where one did not help.", **steps},
             "on_exhausted": _table({"escalate": escalate}, "escalate"),
@@ -114,6 +116,11 @@ def _rule() -> Schema:
         "match",
         "steps",
     )
+
+
+def _queue() -> Schema:
+    described = "The workers that act: a queue's name, in which {labels.NAME} may stand; all workers' if not given."
+    return {"description": described, "anyOf": [{"type": "string", "pattern": _QUEUE_TEXT}, _VARIABLE]}
 
 
 def _step() -> Schema:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -24,10 +24,10 @@ def variable(name: str, parse: Callable[[str], T], default: T) -> T:
     return found
 
 
-def secret(name: str) -> Secret | None:
+def secret(name: str, parse: Callable[[str], Secret] = Secret) -> Secret | None:
     """A field that is read from the secret `name`, or from the file that ``NAME_FILE`` names."""
     assert name in SECRET_NAMES
-    return variable(name, Secret, None)
+    return variable(name, parse, None)
 
 
 MIN_MASKED = 6
@@ -45,8 +45,15 @@ class Settings:
     data_dir: Path = variable("AUTOHEAL_DATA_DIR", Path, Path("./data"))
     audit_path: Path = variable("AUTOHEAL_AUDIT_PATH", Path, Path())
     audit_segment_bytes: int = variable("AUTOHEAL_AUDIT_SEGMENT_BYTES", read.whole(4096, 2**40), 64 * 1024 * 1024)
-    database_url: Secret | None = secret("DATABASE_URL")
-    redis_url: Secret | None = secret("REDIS_URL")
+    database_url: Secret | None = secret("DATABASE_URL", read.database_url)
+    database_pool: int = variable("AUTOHEAL_DATABASE_POOL", read.whole(1, 50), 4)
+    retention: float | None = variable("AUTOHEAL_RETENTION", read.duration(86400.0), None)
+    # who acts: this process, or workers
+    redis_url: Secret | None = secret("REDIS_URL", read.redis_url)
+    broker_down: str = variable("AUTOHEAL_BROKER_DOWN", read.choice("wait", "run"), "wait")
+    worker_queues: tuple[str, ...] = variable("AUTOHEAL_WORKER_QUEUES", read.queues, ("autoheal",))
+    worker_concurrency: int = variable("AUTOHEAL_WORKER_CONCURRENCY", read.whole(1, 256), 4)
+    worker_port: int = variable("AUTOHEAL_WORKER_PORT", read.whole(0, 65535), 9010)
     # policy
     policy_file: Path | None = variable("AUTOHEAL_POLICY_FILE", Path, None)
     default_cooldown: float = variable("AUTOHEAL_DEFAULT_COOLDOWN_SEC", read.cooldown, 600.0)
@@ -92,10 +99,15 @@ class Settings:
     heartbeat: float = variable("AUTOHEAL_HEARTBEAT_SEC", read.seconds(0.1, 86400.0), 60.0)
     drain: float = variable("AUTOHEAL_DRAIN_SEC", read.seconds(0.0, 3600.0), 25.0)
 
+    copy_asked: bool | None = None
+    """Whether AUTOHEAL_AUDIT_PATH was given; no variable of its own."""
+
     NAMES: ClassVar[tuple[str, ...]] = ()
     """Every variable that is read, secrets' ``NAME_FILE`` left out."""
 
     def __post_init__(self) -> None:
+        if self.copy_asked is None:
+            object.__setattr__(self, "copy_asked", self.audit_path != Path())
         if self.audit_path == Path():
             object.__setattr__(self, "audit_path", self.data_dir / "audit.jsonl")
 
@@ -105,20 +117,22 @@ class Settings:
         linked = read.service_links(environ)
         mistakes = [read.LINKS.format(names=", ".join(linked))] if linked else []
         values: dict[str, Any] = {}
-        for item in fields(cls):
+        wrong: set[str] = set()
+        for item in _read(cls):
             try:
                 values.update(_value(item, environ, linked))
             except Invalid as error:
                 mistakes.append(str(error))
+                wrong.add(item.metadata["variable"])
         mistakes += _unknown(environ, linked, cls.NAMES)
         settings = cls(**values)
-        mistakes += settings.contradictions()
+        mistakes += settings.contradictions(wrong)
         if mistakes:
             raise SettingsErrors(mistakes)
         return settings
 
-    def contradictions(self) -> list[str]:
-        """Values that do not go together."""
+    def contradictions(self, wrong: Collection[str] = ()) -> list[str]:
+        """Values that do not go together. `wrong`: variables that are set, but to what cannot be read."""
         found = []
         if self.oidc_enabled:
             needed = {"OIDC_ISSUER": self.oidc_issuer, "OIDC_AUDIENCE": self.oidc_audience}
@@ -126,7 +140,17 @@ class Settings:
             found += [f"{name}: needed because AUTOHEAL_OIDC_ENABLED is true" for name in missing]
         if self.cors_enabled and not self.cors_origins:
             found.append("AUTOHEAL_CORS_ORIGINS: needed because AUTOHEAL_CORS_ENABLED is true")
+        if self.redis_url is not None and self.database_url is None and "DATABASE_URL" not in wrong:
+            found.append(
+                "REDIS_URL: needs DATABASE_URL too, because workers share the ledger over PostgreSQL; "
+                "set it, or unset REDIS_URL to act in this process"
+            )
         return found
+
+    @property
+    def copies(self) -> bool:
+        """Whether the copy at `audit_path` is written: always when embedded, beside PostgreSQL only where asked for."""
+        return self.database_url is None or bool(self.copy_asked)
 
     @property
     def loopback(self) -> bool:
@@ -145,12 +169,17 @@ class Settings:
         return found
 
     def mask(self, text: str) -> str:
-        """`text` without any of the secrets that are set here."""
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, Secret) and len(value.reveal()) >= MIN_MASKED:
-                text = text.replace(value.reveal(), "***")
+        """`text` without any of the secrets that are set here, nor the passwords in their URLs."""
+        for secret in sorted(self._hidden(), key=len, reverse=True):
+            text = text.replace(secret, "***")
         return text
+
+    def _hidden(self) -> set[str]:
+        held = [value for value in (getattr(self, item.name) for item in fields(self)) if isinstance(value, Secret)]
+        found = {value.reveal() for value in held}
+        for url in (self.database_url, self.redis_url):
+            found.update(read.passwords(url.reveal()) if url is not None else ())
+        return {one for one in found if len(one) >= MIN_MASKED}
 
     @property
     def policy_defaults(self) -> Defaults:
@@ -158,7 +187,12 @@ class Settings:
         return Defaults(cooldown=self.default_cooldown)
 
 
-Settings.NAMES = tuple(item.metadata["variable"] for item in fields(Settings))
+def _read(settings: type[Settings]) -> list[Field[Any]]:
+    """The fields that are read from variables."""
+    return [item for item in fields(settings) if "variable" in item.metadata]
+
+
+Settings.NAMES = tuple(item.metadata["variable"] for item in _read(Settings))
 
 
 def _value(item: Field[Any], environ: Mapping[str, str], linked: list[str]) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from autoheal.config.secrets import Secret
 from autoheal.core.duration import format_duration, parse_seconds
 from autoheal.core.errors import Invalid
 from autoheal.core.policy import MIN_COOLDOWN
@@ -156,3 +157,69 @@ def origins(given: str) -> tuple[str, ...]:
         if urlsplit(one).path:
             raise Invalid(f"{one} is no origin: it has a path")
     return found
+
+
+# ---- the database and the broker --------------------------------------------------------------------------------
+
+_DATABASE = "expected postgresql://USER:PASSWORD@HOST:5432/NAME"
+_BROKER = "expected redis://, rediss:// (TLS) or redis+socket:///PATH, such as redis://HOST:6379/0"
+_ENCODE = "; in a name or password, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
+_DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
+_BROKER_SCHEMES = ("redis", "rediss", "redis+socket")
+_QUEUE = re.compile(r"[a-z0-9_.-]{1,64}")
+_HIDDEN = ("password", "sslpassword", "passfile")
+
+
+def database_url(given: str) -> Secret:
+    """A PostgreSQL URL, in the one form that the store takes; what is wrong with it is told without showing it."""
+    scheme, _, rest = given.partition("://")
+    if scheme.lower() not in _DATABASE_SCHEMES:
+        raise Invalid(_DATABASE)
+    host, path = _checked(given, _DATABASE)
+    if not host and len(path) < 2:
+        raise Invalid(_DATABASE)
+    return Secret(f"postgresql+psycopg://{rest}")
+
+
+def redis_url(given: str) -> Secret:
+    """The broker's URL, in the forms that Celery takes."""
+    scheme = given.partition("://")[0].lower()
+    if scheme not in _BROKER_SCHEMES:
+        raise Invalid(_BROKER)
+    host, path = _checked(given, _BROKER)
+    if scheme == "redis+socket" and (host or len(path) < 2):
+        raise Invalid(f"{_BROKER}; a socket's URL has no host: redis+socket:///run/redis/redis.sock")
+    if scheme != "redis+socket" and (not host or not re.fullmatch(r"(/[0-9]{0,5})?", path)):
+        raise Invalid(_BROKER + _ENCODE)
+    return Secret(given)
+
+
+def _checked(given: str, expected: str) -> tuple[str, str]:
+    """Host and path of a URL that has nothing in it that two readers would understand in two ways."""
+    try:
+        parts = urlsplit(given)
+        wrong = parts.port == 0 or bool(parts.fragment) or "@" in parts.netloc.rpartition("@")[0]
+    except ValueError:
+        raise Invalid(expected + _ENCODE) from None
+    if wrong or re.search(r"[\s\x00-\x20\x7f]", given) or "\0" in unquote(given):
+        raise Invalid(expected + _ENCODE)
+    return parts.hostname or "", parts.path
+
+
+def passwords(url: str) -> list[str]:
+    """Every form in which the password of a URL may turn up in a text."""
+    try:
+        parts = urlsplit(url)
+        given = [parts.password, *(value for name, value in parse_qsl(parts.query) if name in _HIDDEN)]
+    except ValueError:
+        return []
+    return [form for text in given if text for form in dict.fromkeys((text, unquote(text)))]
+
+
+def queues(given: str) -> tuple[str, ...]:
+    """Names of queues with commas between them, each once."""
+    names = [part.strip() for part in given.split(",")]
+    for name in names:
+        if not _QUEUE.fullmatch(name):
+            raise Invalid(f"{name!r} is no name of a queue: 1 to 64 of a-z 0-9 _ . - (commas between names)")
+    return tuple(dict.fromkeys(names))

@@ -35,6 +35,9 @@ def _waits_shorten(state: State, ts: float) -> None:
             breaker.open_until -= back
             state.touch("breaker", key)
     for remediation in state.remediations.values():
+        if remediation.queued_at is not None and remediation.queued_at > ts:
+            remediation.queued_at = ts
+            state.touch("remediation", remediation.id)
         for name in ("hold_until", "verify_until"):
             until = getattr(remediation, name)
             if until is not None and until > ts:

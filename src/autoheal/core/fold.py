@@ -39,6 +39,7 @@ def _decision_act(state: State, event: Event) -> None:
         remediation.to(RESERVED)
         remediation.hold = remediation.hold_until = None
         remediation.trace = event.get("trace", remediation.trace)
+    remediation.queued_at = event["ts"]
     _changed(state, remediation)
     state.undefer(remediation.fingerprint)
 
@@ -78,6 +79,7 @@ def _new(event: Event, status: str) -> Remediation:
         ladder=event["ladder"],
         escalate=event["escalate"],
         cancel_on_resolve=event["cancel_on_resolve"],
+        queue=event.get("queue", ""),
         cmd=event.get("cmd", ""),
         trace=event.get("trace", {}),
     )
@@ -145,6 +147,8 @@ def _action_started(state: State, event: Event) -> None:
         return  # its beginning lies before the oldest event that was kept
     remediation.to(RUNNING)
     remediation.token = event["token"]
+    remediation.owner = event.get("instance", "")
+    remediation.run_until = event.get("run_until")
     remediation.cmd = event["cmd"]
     remediation.verify = event.get("verify")
     remediation.verify_until = None
@@ -203,6 +207,8 @@ def _moved(state: State, event: Event) -> None:
     remediation.verify_until = event.get("verify_until", remediation.verify_until)
     remediation.inconclusive = kind == "verify_inconclusive" or (remediation.inconclusive and kind != "verify_ok")
     remediation.step = event.get("next_step", remediation.step)
+    if event["state"] == RESERVED:
+        remediation.queued_at = ts
     remediation.reason = event.get("reason", remediation.reason)
     remediation.effect = event.get("effect", remediation.effect)
     if event["state"] not in OPEN:

@@ -127,6 +127,7 @@ def action_allowed(case: Case) -> Verdict | str | None:
     asked = case.alert.annotations.get("autoheal_action", "").strip()
     try:
         line = case.cmd()
+        case.ruled.queue_for(case.alert)
     except Invalid as error:
         return Verdict("skip", "action_not_allowed", f"the action cannot be filled in: {error}")
     if not asked or asked in (case.ruled.name, line):

@@ -15,6 +15,9 @@ from autoheal.core.template import Allowed, default_allowed, render
 WEEK_MINUTES = 7 * 24 * 60
 MIN_COOLDOWN = 30.0
 """Seconds: twice the delay with which an Alertmanager pair's second copy arrives."""
+QUEUE = r"[a-z0-9_.-]{1,64}"
+"""What the name of a queue looks like, placeholders filled in."""
+_QUEUE = default_allowed(QUEUE)
 MIN_VERIFY = 10.0
 """Seconds that good answers must span before something counts as healed; a shorter check can only fail."""
 
@@ -143,6 +146,8 @@ class Rule:
     escalate: str | None = None
     allowed: Allowed = field(default_factory=default_allowed)
     digest: str = ""
+    queue: str = ""
+    """Where it is acted: a queue of workers, placeholders allowed; empty for the one that all serve by default."""
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         return all(matcher.matches(labels) for matcher in self.match)
@@ -150,6 +155,11 @@ class Rule:
     def key(self, labels: Mapping[str, str]) -> str:
         """The cooldown key: the rule and the values of `cooldown_by`."""
         return key_of(self.name, self.cooldown_by, labels)
+
+    def queue_for(self, alert: Alert) -> str:
+        """The queue that this alert's action goes to, empty for the default; Invalid where it cannot be filled in."""
+        found: str = render(self.queue, alert, _QUEUE) if "{" in self.queue else self.queue
+        return found
 
     @property
     def alertnames(self) -> tuple[str, ...]:
@@ -195,6 +205,8 @@ class Policy:
     digest: str = ""
     source: str = ""
     probes: tuple[Probe, ...] = ()
+    document: str = field(default="", repr=False, compare=False)
+    """What it was read from, as JSON, so that another process can read the very same; empty where it cannot."""
     _by_name: dict[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
     _general: tuple[Rule, ...] = field(init=False, repr=False, compare=False, default=())
 

@@ -30,13 +30,15 @@ LEGAL: dict[str, frozenset[str]] = {
     RESERVED: frozenset({RUNNING, RESERVED, HELD, CANCELLED, EXPIRED, FAILED, EXHAUSTED}),
     RUNNING: frozenset({VERIFYING, RESERVED, HEALED, FAILED, EXHAUSTED, UNKNOWN, EXPIRED}),
     VERIFYING: frozenset({VERIFYING, RESERVED, HEALED, FAILED, EXHAUSTED, UNKNOWN, CANCELLED}),
-    UNKNOWN: frozenset({VERIFYING, HEALED, FAILED, EXHAUSTED, RESERVED, CANCELLED}),
+    UNKNOWN: frozenset({VERIFYING, HEALED, FAILED, EXHAUSTED, RESERVED, CANCELLED, EXPIRED}),
 }
 
 
 @dataclass(slots=True)
 class Remediation:
-    """Times are Unix seconds. `step` counts from 0; `token` names the attempt that runs or ran last."""
+    """Times are Unix seconds. `step` counts from 0; `token` names the attempt that runs or ran last, `owner` the
+    process that runs it, and `run_until` when that has ended at the latest, for no action outlives its timeout by
+    much. `queue` is the one that the work waits in, empty for the default, `queued_at` since when."""
 
     id: str
     state: str
@@ -63,6 +65,10 @@ class Remediation:
     hold_until: float | None = None
     approved_by: str | None = None
     token: str | None = None
+    owner: str = ""
+    run_until: float | None = None
+    queue: str = ""
+    queued_at: float | None = None
     cmd: str = ""
     started_at: float | None = None
     step_ended_at: float | None = None

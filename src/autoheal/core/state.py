@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from autoheal.core.alert import FIRING, Alert
-from autoheal.core.remediation import OPEN, RESERVED, UNKNOWN, Remediation
+from autoheal.core.remediation import OPEN, RESERVED, RUNNING, UNKNOWN, Remediation
 
 LIVE = "live"
 DRY = "dry"
@@ -140,6 +140,7 @@ class State:
     active: dict[str, str] = field(default_factory=dict)
     unsettled: dict[str, str] = field(default_factory=dict)
     reserved: dict[str, None] = field(default_factory=dict)
+    running: dict[str, float] = field(default_factory=dict)
     waiting: dict[str, set[str]] = field(default_factory=dict)
     by_fingerprint: dict[str, set[str]] = field(default_factory=dict)
     alarms: list[tuple[float, str]] = field(default_factory=list)
@@ -156,6 +157,7 @@ class State:
         """Bring the indexes up to a remediation's state; one that has ended for good leaves the memory."""
         rid, key, state = remediation.id, remediation.key, remediation.state
         self.reserved.pop(rid, None)
+        self.running.pop(rid, None)
         if self.active.get(key) == rid:
             del self.active[key]
         if self.unsettled.get(key) == rid:
@@ -164,6 +166,8 @@ class State:
             self.active[key] = rid
             if state == RESERVED:
                 self.reserved[rid] = None
+            elif state == RUNNING:
+                self.running[rid] = remediation.run_until or 0.0
         elif state == UNKNOWN:
             self.unsettled[key] = rid
         names = self.by_fingerprint.setdefault(remediation.fingerprint, set())
@@ -175,6 +179,11 @@ class State:
         names.discard(rid)
         if not names:
             del self.by_fingerprint[remediation.fingerprint]
+
+    def busy(self, now: float) -> int:
+        """How many actions run now, as far as is known; one whose time is long over is not counted.
+        Hands look at this while the head writes it: the copy is taken in one step."""
+        return sum(1 for until in list(self.running.values()) if until > now)
 
     def of_alert(self, fingerprint: str, until: float) -> list[Remediation]:
         """Remediations in memory for this alert whose episode began no later than `until`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 
+import orjson
 import structlog
 
 from autoheal.core.alert import RESOLVED, Alert
@@ -13,13 +15,15 @@ from autoheal.core.moves.intake import AlertsArrived
 from autoheal.core.moves.people import Acked, AckEnded, AckHides
 from autoheal.core.state import Ack
 from autoheal.engine.head import HeadThread
-from autoheal.engine.ports import Active, Alertmanagers, Clock, Silence, StoreUnavailable
+from autoheal.engine.ports import Active, Alertmanagers, Claims, Clock, Fact, Silence, StoreUnavailable
 
 log = structlog.get_logger("acks")
 
 GONE_FOR = 300.0
 """Seconds that the last match must have been gone before the silence is ended."""
 EVERY = 15.0
+DUTY = "acks"
+"""The claim of the process that watches."""
 CREATED_BY = "autoheal"
 """Our silences' author is this, a colon and who asked, so that one made just before a crash is found again."""
 BY_POLICY = "autoheal-policy"
@@ -29,8 +33,19 @@ BY_POLICY = "autoheal-policy"
 class AckWatch:
     """Makes silences, watches them, ends them."""
 
-    def __init__(self, head: HeadThread, alertmanagers: Alertmanagers | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        head: HeadThread,
+        alertmanagers: Alertmanagers | None,
+        clock: Clock,
+        claims: Claims | None = None,
+        stored: Callable[[str], Sequence[Fact]] = lambda space: (),
+    ) -> None:
+        """`stored` reads one space of facts as the ledger has it, for what another process has noted since."""
         self._head = head
+        self._claims = claims
+        self._stored = stored
+        self._ours = claims is None or claims.alone
         self._alertmanagers = alertmanagers
         self._clock = clock
         self._gone_since: dict[str, float] = {}
@@ -91,6 +106,9 @@ class AckWatch:
             acks = list(state.acks.values())
         if not acks and self._adopted:
             return
+        watching = await self._is_ours()
+        if not watching and self._adopted:
+            return
         self._next = self._clock.monotonic() + EVERY
         try:
             silences = await self._alertmanagers.silences()
@@ -101,12 +119,25 @@ class AckWatch:
         if not self._adopted:
             await self._adopt(silences, {ack.silence_id for ack in acks})
             self._adopted = True
+        if not watching:
+            return
         states = {silence.id: silence.state for silence in silences}
         self._count(active)
         if active.complete:
             await self._tell_resolved(acks, active)
         for ack in acks:
             await self._watch(ack, states.get(ack.silence_id, "expired"), active)
+
+    async def _is_ours(self) -> bool:
+        """One process watches the silences. Who takes over reads what was last seen behind each of them."""
+        if self._claims is None or self._claims.alone:
+            return True
+        before, self._ours = self._ours, bool(await asyncio.to_thread(self._claims.take, [DUTY], 3 * EVERY + 1))
+        if self._ours and not before:
+            self._gone_since.clear()
+            for fact in await asyncio.to_thread(self._stored, "ack"):
+                await self._head.play(AckHides(fact.key, orjson.loads(fact.data or "{}").get("hides", {})))
+        return self._ours
 
     async def _adopt(self, silences: list[Silence], known: set[str]) -> None:
         for silence in silences:

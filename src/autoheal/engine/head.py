@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from autoheal.engine.ports import (
     Fact,
     Head,
     Ledger,
+    News,
     RemediationRow,
     Row,
     Snapshot,
@@ -43,8 +45,20 @@ what people do have as much room again, so that a flood of alerts does not shut 
 MAX_BATCH = 2_000
 """Weight that one transaction takes, at most, unless a single move is heavier."""
 
+POLL: float = 0.1
+"""Seconds between two looks at what other processes have written."""
+POLL_DOWN: float = 1.0
+"""The same while the ledger cannot be read."""
+SMEAR = 0.5
+"""Seconds by which two processes' readings of one clock may differ; only a longer way back is a clock's going back."""
+NEWS = 1000
+"""Lines that are read at a time where others wrote."""
+DOCUMENT = ("document", "policy")
+"""The fact from which other processes read the policy in force: `{"digest", "document"}`."""
+
 Listener = Callable[[Sequence[Event], Sequence[str], float], None]
-"""Called in the head's thread after a commit: the events, their lines, and how long the commit took in seconds."""
+"""Called in the head's thread after a commit: the events, their lines, and how long the commit took in seconds (0 for
+what another process committed)."""
 
 
 @dataclass(slots=True)
@@ -59,13 +73,32 @@ class _Poisoned(Exception):
 
 
 class HeadThread:
-    """The one writer. `submit` from any thread, `play` from a coroutine; the state is read under `reading`."""
+    """The one writer of this process. `submit` from any thread, `play` from a coroutine; the state is read under
+    `reading`.
 
-    def __init__(self, ledger: Ledger, clock: Clock, policy: Policy, copy: Copy | None = None) -> None:
+    `listeners` hear of what this process commits, `followers` of every event on the ledger, whoever committed it, in
+    order and without a gap from the start on. `news` reads what others wrote; `adopt` reads a policy's document.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        policy: Policy,
+        copy: Copy | None = None,
+        news: News | None = None,
+        adopt: Callable[[str], Policy] | None = None,
+    ) -> None:
         self.ledger = ledger
         self.clock = clock
         self.policy = policy
         self.copy = copy
+        self.news = news
+        self.adopt = adopt
+        self.followers: list[Listener] = []
+        self._told = 0
+        self._polled = 0.0
+        self._strange = ""
         self.state = State()
         self.hash = ""
         self.healthy = False
@@ -84,6 +117,7 @@ class HeadThread:
     def start(self) -> None:
         """Read the state from the ledger and begin; StoreUnavailable where it cannot be read."""
         self._load()
+        self._told = self.state.last_id
         self.healthy = True
         self._thread.start()
 
@@ -173,12 +207,15 @@ class HeadThread:
     def _run(self) -> None:
         while True:
             with self._lock:
-                while not self._waiting and not self._stopping:
-                    self._lock.wait()
-                if not self._waiting:
+                if not self._waiting and not self._stopping:
+                    self._lock.wait(POLL if self._polls else None)
+                if self._stopping and not self._waiting:
                     return
                 batch = self._take()
-            self._handle(batch)
+            if batch:
+                self._handle(batch)
+            if self._polls and time.monotonic() - self._polled >= (POLL if self.healthy else POLL_DOWN):
+                self._poll()
 
     def _take(self) -> list[_Ticket]:
         batch: list[_Ticket] = []
@@ -249,6 +286,7 @@ class HeadThread:
             with self.ledger.transaction() as transaction:
                 with self._state_lock:
                     self._catch_up(transaction)
+                    self._take_over_policy(transaction, batch)
                     turn, answers = self._play(batch)
                 try:
                     lines, head = self._write(transaction, turn)
@@ -271,20 +309,107 @@ class HeadThread:
 
     def _catch_up(self, transaction: Transaction) -> None:
         """Fold in what other writers added since."""
-        if transaction.head.id == self.state.last_id:
-            return
-        for line in transaction.missed(self.state.last_id):
+        if transaction.head.id != self.state.last_id:
+            self._fold(transaction.missed(self.state.last_id))
+        self.hash = transaction.head.hash
+
+    def _fold(self, lines: Iterable[str]) -> None:
+        """What others committed becomes part of the state; it is saved already."""
+        for line in lines:
             fold(self.state, orjson.loads(line))
         self.state.touched.clear()
         self.state.ended.clear()
-        self.hash = transaction.head.hash
+
+    def _take_over_policy(self, transaction: Transaction, batch: Sequence[_Ticket]) -> None:
+        """Decide by the policy in force: the one that was loaded last, by whichever process."""
+        wanted = self.state.policy.get("digest", "")
+        if wanted == self.policy.digest or not wanted or self.adopt is None:
+            return
+        if self._strange != wanted:
+            self._strange = wanted
+            noted = orjson.loads(transaction.fact(*DOCUMENT) or "{}")
+            try:
+                found = self.adopt(noted.get("document", ""))
+            except AutohealError as error:
+                log.error("policy_not_understood", digest=wanted, error=str(error))
+            else:
+                if found.digest == wanted:
+                    self.policy, self._strange = found, ""
+                    log.info("policy_taken_over", digest=wanted, rules=len(found.rules))
+                    return
+                log.error("policy_not_understood", digest=wanted, error=f"here it comes to {found.digest}")
+        if any(getattr(ticket.move, "judges", True) for ticket in batch):
+            raise StoreUnavailable(
+                f"another process loaded a policy ({wanted}) that this one cannot read as it is: run one version"
+            )
+
+    # ---- what others write -----------------------------------------------------------------------------------
+
+    @property
+    def _polls(self) -> bool:
+        return self.news is not None and self.ledger.shared
+
+    def _poll(self) -> None:
+        """Look for what others wrote, fold it in and tell of it."""
+        self._polled = time.monotonic()
+        try:
+            self._hear()
+        except StoreUnavailable as error:
+            if self.healthy or self.error != str(error):
+                log.error("store_unavailable", error=str(error), moves=0)
+            self.healthy, self.error = False, str(error)
+        except Exception:
+            log.exception("poll_failed")
+
+    def _hear(self) -> None:
+        assert self.news is not None
+        while rows := self.news(self._told, NEWS):
+            events = [orjson.loads(line) for _, line in rows]
+            if not self._stale:
+                with self._state_lock:
+                    self._fold(line for number, line in rows if number > self.state.last_id)
+            if any(event["kind"] == "policy_loaded" for event in events):
+                with self.ledger.transaction() as transaction, self._state_lock:
+                    self._catch_up(transaction)
+                    self._take_over_policy(transaction, ())
+            self._tell(events, [line for _, line in rows], 0.0)
+            if len(rows) < NEWS:
+                return
+
+    def _tell(self, events: Sequence[Event], lines: Sequence[str], took: float) -> None:
+        """Every follower hears of every event once, in order: what lies between is read first."""
+        if events[0]["id"] > self._told + 1:
+            self._tell_between(events[0]["id"])
+        fresh = self._told + 1 - events[0]["id"]
+        if fresh >= len(events):
+            return
+        if fresh > 0:
+            events, lines = events[fresh:], lines[fresh:]
+        self._told = events[-1]["id"]
+        for follower in self.followers:
+            try:
+                follower(events, lines, took)
+            except Exception:
+                log.exception("follower_failed")
+
+    def _tell_between(self, before: int) -> None:
+        """What others wrote, or what of our own is on disk though its commit was answered as failed."""
+        while self.news is not None and self._told + 1 < before:
+            rows = [row for row in self.news(self._told, NEWS) if row[0] < before]
+            if not rows:
+                return
+            self._tell([orjson.loads(line) for _, line in rows], [line for _, line in rows], 0.0)
+
+    def _now(self) -> float:
+        now, last = self.clock.now(), self.state.last_ts
+        return last if last - SMEAR < now < last else now
 
     def _play(self, batch: list[_Ticket]) -> tuple[Turn, list[tuple[Any, AutohealError | None]]]:
-        turn = Turn(self.state, self.policy, self.clock.now())
+        turn = Turn(self.state, self.policy, self._now())
         answers: list[tuple[Any, AutohealError | None]] = []
         for ticket in batch:
             before = len(turn.events)
-            turn.now = self.clock.now()
+            turn.now = self._now()
             try:
                 answers.append((ticket.move.play(turn), None))
             except AutohealError as error:
@@ -316,22 +441,32 @@ class HeadThread:
         head = Head(self.state.last_id, digest, self.state.last_ts)
         transaction.append(rows, head)
         facts, remediations = changes(self.state)
+        if self.ledger.shared and any(event["kind"] == "policy_loaded" for event in turn.events):
+            noted = {"digest": turn.policy.digest, "document": turn.policy.document}
+            facts.append(Fact(*DOCUMENT, orjson.dumps(noted).decode()))
         if facts or remediations:
             transaction.save(facts, remediations)
         return lines, head
 
     def _spread(self, events: Sequence[Event], lines: list[str], took: float) -> None:
         if self.copy is not None:
-            try:
-                self.copy.write(events[0]["id"], lines)
-            except Exception:
-                log.exception("copy_failed")
+            self._copy(self.copy, events, lines)
         crash_point("after_copy")
         for listener in self.listeners:
             try:
                 listener(events, lines, took)
             except Exception:
                 log.exception("listener_failed")
+        try:
+            self._tell(events, lines, took)
+        except StoreUnavailable as error:
+            log.warning("followers_behind", error=str(error))  # the next event, or the next poll, catches up
+
+    def _copy(self, copy: Copy, events: Sequence[Event], lines: Sequence[str]) -> None:
+        try:
+            copy.write(events[0]["id"], lines)
+        except Exception:
+            log.exception("copy_failed")
 
 
 def restore(snapshot: Snapshot) -> State:

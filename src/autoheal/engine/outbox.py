@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -10,7 +11,7 @@ import structlog
 from autoheal.core.errors import AutohealError
 from autoheal.core.state import Escalation
 from autoheal.engine.head import HeadThread
-from autoheal.engine.ports import Alertmanagers, Clock, OutgoingAlert
+from autoheal.engine.ports import Alertmanagers, Claims, Clock, OutgoingAlert
 
 log = structlog.get_logger("outbox")
 
@@ -19,14 +20,25 @@ RESEND = 60.0
 LASTS = 300.0
 """Seconds until Alertmanager resolves one that is not sent again: longer than a restart of Autoheal."""
 RETRY = 5.0
+LEASE: float = 15.0
+"""Seconds for which one process tells one Alertmanager, without having to say so again."""
 MAX_SUMMARY = 1000
 
 
 class Outbox:
     """Follows the state: what stands is sent by its key, what is settled is resolved once, on each Alertmanager."""
 
-    def __init__(self, head: HeadThread, alertmanagers: Alertmanagers | None, clock: Clock, public_url: str) -> None:
+    def __init__(
+        self,
+        head: HeadThread,
+        alertmanagers: Alertmanagers | None,
+        clock: Clock,
+        public_url: str,
+        claims: Claims | None = None,
+    ) -> None:
         self._head = head
+        self._claims = claims
+        self._ours: set[str] = set()
         self._alertmanagers = alertmanagers
         self._clock = clock
         self._public_url = public_url.rstrip("/")
@@ -35,9 +47,13 @@ class Outbox:
 
     def resume(self) -> None:
         """At the start: what stands has been told by the last process, so that its end is told, too."""
+        if self._alertmanagers is not None and (self._claims is None or self._claims.alone):
+            self._take_over(self._alertmanagers.urls)
+
+    def _take_over(self, urls: Iterable[str]) -> None:
         with self._head.reading() as (state, _):
             standing = {key: replace(escalation) for key, escalation in state.escalations.items()}
-        for url in self._alertmanagers.urls if self._alertmanagers is not None else ():
+        for url in urls:
             for key, escalation in standing.items():
                 self._told[(url, key)] = escalation
                 self._next[(url, key)] = 0.0
@@ -53,7 +69,19 @@ class Outbox:
                 self._next[(url, key)] = 0.0
             elif key in standing and standing[key].since != told.since:
                 self._next[(url, key)] = 0.0
-        await asyncio.gather(*(self._serve(url, standing) for url in self._alertmanagers.urls))
+        if standing or self._told:
+            urls = await self._claimed(self._alertmanagers.urls)
+            await asyncio.gather(*(self._serve(url, standing) for url in urls))
+
+    async def _claimed(self, urls: Sequence[str]) -> Sequence[str]:
+        """Those Alertmanagers that it is for this process to tell; what it takes over, the one before has told."""
+        if self._claims is None or self._claims.alone:
+            return urls
+        taken = await asyncio.to_thread(self._claims.take, [f"outbox:{url}" for url in urls], LEASE)
+        ours = [url for url in urls if f"outbox:{url}" in taken]
+        self._take_over(set(ours) - self._ours)
+        self._ours = set(ours)
+        return ours
 
     async def _serve(self, url: str, standing: dict[str, Escalation]) -> None:
         now, clock = self._clock.now(), self._clock.monotonic()

@@ -82,12 +82,19 @@ class Transaction(Protocol):
     def missed(self, after: int) -> Iterable[str]:
         """The lines with ids above `after`, in order: what other writers added."""
 
+    def fact(self, space: str, key: str) -> str | None:
+        """The JSON of one fact as the ledger has it now."""
+
     def append(self, rows: Sequence[Row], head: Head) -> None: ...
 
     def save(self, facts: Sequence[Fact], remediations: Sequence[RemediationRow]) -> None: ...
 
 
 class Ledger(Protocol):
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may write it too."""
+
     def load(self) -> Snapshot: ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:
@@ -95,6 +102,63 @@ class Ledger(Protocol):
 
     def reopen(self) -> None:
         """Drop every connection and open anew; after a failed commit."""
+
+
+News = Callable[[int, int], Sequence[tuple[int, str]]]
+"""Reads at most so many committed (id, line) after an id, in order, without holding up the writer; from any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """One process that is, or lately was, on the ledger. `left`: seconds that its lease still lasts, negative where it
+    has run out, by the database's clock; `data`: what it says of itself (`role`, `env`, `queues`, `version`, …)."""
+
+    instance: str
+    left: float
+    data: Mapping[str, Any]
+
+    @property
+    def alive(self) -> bool:
+        return self.left > 0
+
+
+class Claims(Protocol):
+    """Leases beside the ledger: who does the work that is not decided at the head (probing, telling, ringing), and
+    which processes are there. They save work; what must be exact is decided at the head. Calls block and may raise
+    StoreUnavailable; safe to share among threads."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other process can be there: the ledger belongs to us."""
+
+    @property
+    def instance(self) -> str:
+        """Our own name, never used by another process before or after us."""
+
+    def take(self, keys: Sequence[str], seconds: float) -> set[str]:
+        """Those of `keys` that are ours for `seconds` from now on: they were free, had run out, or were ours."""
+
+    def release(self, keys: Sequence[str]) -> None:
+        """Give up those of `keys` that are ours."""
+
+    def present(self, seconds: float, data: Mapping[str, Any]) -> float:
+        """Say that we are here for the next `seconds`; the database's time, Unix seconds."""
+
+    def processes(self) -> list[Presence]:
+        """Every process that has not left in order, those whose lease ran out within the last day included."""
+
+    def leave(self) -> None:
+        """Give up every claim and our presence: an orderly end."""
+
+
+class Doorbell(Protocol):
+    """The broker: a message says no more than which remediation wants hands. Safe to share among threads."""
+
+    def ring(self, queue: str, remediation_id: str) -> None:
+        """Put the id into a named queue; raises Temporary where the broker does not take it. Bounded to seconds."""
+
+    def depths(self, queues: Sequence[str]) -> dict[str, int]:
+        """Messages that wait in each queue; raises Temporary."""
 
 
 class Copy(Protocol):

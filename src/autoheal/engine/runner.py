@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import structlog
 
 from autoheal.core.events import Event
 from autoheal.core.gates import Silenced
-from autoheal.core.moves.acting import MayStart, Outcome, Start
-from autoheal.core.remediation import RESERVED
+from autoheal.core.moves.acting import BUSY, MayStart, Outcome, Start
+from autoheal.core.remediation import RESERVED, Remediation
 from autoheal.engine.crash import crash_point
 from autoheal.engine.head import HeadThread
 from autoheal.engine.ports import Action, ActionResult, Clock, NotStarted, StoreUnavailable
@@ -21,6 +21,12 @@ log = structlog.get_logger("runner")
 T = TypeVar("T")
 
 MAX_OUTPUT = 64 * 1024
+LOOK_AGAIN = 0.2
+"""Seconds after which a hand that waits for its turn looks again; what frees it is usually heard at once."""
+
+
+_FREES = frozenset({"action_ok", "action_fail", "action_unknown", "cancelled", "verify_ok"})
+"""Events after which one less may be acting."""
 
 
 class Brake:
@@ -47,7 +53,11 @@ class Brake:
 
 
 class Runner:
-    """A pool of as many threads as the policy lets act at once."""
+    """The hands of one process: a pool of as many threads as the policy lets act at once, over all processes.
+
+    `takes`: it takes what is reserved by itself; otherwise it waits to be offered work, or to be told to `do` it in
+    the caller's thread.
+    """
 
     def __init__(
         self,
@@ -56,12 +66,17 @@ class Runner:
         clock: Clock,
         silenced: Callable[[str], Silenced | None],
         mask: Callable[[str], str] = str,
+        instance: str = "",
+        takes: bool = True,
     ) -> None:
         self._head = head
         self._actions = actions
         self._clock = clock
         self._silenced = silenced
         self._mask = mask
+        self._instance = instance
+        self._takes = takes
+        self._suspect: set[str] = set()
         self.brake = Brake()
         self._queue: deque[str] = deque()
         self._claimed: set[str] = set()
@@ -77,10 +92,12 @@ class Runner:
     def start(self) -> None:
         with self._head.reading() as (state, policy):
             self.brake.set(state.mode.acts)
-            self._resize(policy.limits.concurrent)
+            wanted = policy.limits.concurrent if self._takes else 0
+        self._resize(wanted)
         self.sweep()
 
     def _resize(self, wanted: int) -> None:
+        """As many threads; one that is more than the policy lets act has nothing to take."""
         with self._wake:
             while len(self._threads) < wanted:
                 thread = threading.Thread(target=self._work, name=f"runner-{len(self._threads)}", daemon=True)
@@ -97,25 +114,37 @@ class Runner:
         for thread in self._threads:
             thread.join(max(0.0, deadline - self._clock.monotonic()))
         with self._wake:
+            while self.running and (left := deadline - self._clock.monotonic()) > 0:
+                if not self._wake.wait(left):  # those who `do` it in threads of their own
+                    break
             return self.running
 
     # ---- what is to be done ----------------------------------------------------------------------------------
 
     def listen(self, events: Sequence[Event], lines: Sequence[str], took: float) -> None:
-        """After each commit: newly reserved work, the mode, the pool's size."""
-        fresh = []
+        """After each commit of this process: newly reserved work."""
+        fresh = [event["remediation_id"] for event in events if event.get("state") == RESERVED]
+        if fresh and self._takes:
+            self.offer(fresh)
+
+    def follow(self, events: Sequence[Event], lines: Sequence[str], took: float) -> None:
+        """After every commit, whoever made it: the mode, the pool's size, a place that became free."""
+        freed = False
         for event in events:
             kind = event["kind"]
-            if event.get("state") == RESERVED:
-                fresh.append(event["remediation_id"])
-            elif kind == "mode_changed":
+            freed = freed or kind in _FREES
+            if kind == "mode_changed":
                 self.brake.set(event["enabled"] and not event["dry_run"])
-            elif kind == "policy_loaded":
+            elif kind == "policy_loaded" and self._threads:
                 self._resize(self._head.policy.limits.concurrent)
-        if fresh:
-            self._offer(fresh)
+        if freed:
+            with self._wake:
+                self._wake.notify_all()
 
-    def _offer(self, ids: Sequence[str]) -> None:
+    def offer(self, ids: Sequence[str]) -> None:
+        """Work for the pool; what is in hand already is passed over."""
+        if not self._takes and not self._threads:
+            self._resize(self._head.policy.limits.concurrent)
         with self._wake:
             for remediation_id in ids:
                 if remediation_id not in self._claimed:
@@ -126,15 +155,27 @@ class Runner:
     def sweep(self) -> None:
         """Pick up what is reserved and not in hand, and outcomes that the store did not take."""
         with self._head.reading() as (state, _):
-            ids = list(state.reserved)
+            ids = list(state.reserved) if self._takes else []
+            ours = {r: state.remediations[r].token or "" for r in state.running if self._owns(state.remediations[r])}
             if self.brake.acts != state.mode.acts:  # a commit that was answered as failed may yet be on disk
                 self.brake.set(state.mode.acts)
-        self._offer(ids)
+        if ids:
+            self.offer(ids)
         with self._wake:
             late = list(self._undelivered)
             self._undelivered.clear()
+            lost = {r: token for r, token in ours.items() if r not in self._claimed and r not in self._acting}
         for outcome in late:
             self._deliver(outcome)
+        # Twice in a row, so that one that ended between the two looks above is not meant.
+        for remediation_id, token in lost.items():
+            if token in self._suspect:
+                why = "leave to start was on record, its answer was lost: nothing was done"
+                self._deliver(Outcome(remediation_id, token, "not_started", error=why))
+        self._suspect = set(lost.values())
+
+    def _owns(self, remediation: Remediation) -> bool:
+        return bool(self._instance) and remediation.owner == self._instance
 
     def holds(self, remediation_id: str) -> bool:
         """Whether it is in our hands: offered to them, at work, or its outcome not yet on record."""
@@ -148,36 +189,74 @@ class Runner:
             while True:
                 if self._stopping:
                     return None
-                if self._queue and self.running < self._head.policy.limits.concurrent:
+                if self._queue and self._free():
                     self.running += 1
                     return self._queue.popleft()
-                self._wake.wait()
+                self._wake.wait(LOOK_AGAIN if self._queue else None)
+
+    def _free(self) -> bool:
+        """Whether one more may act, here and over all processes, as far as is known; the head knows exactly."""
+        most = self._head.policy.limits.concurrent
+        return self.running < most and self._head.state.busy(self._clock.now()) < most
 
     def _work(self) -> None:
         while (remediation_id := self._take()) is not None:
-            try:
-                self._one(remediation_id)
-            except StoreUnavailable as error:
-                log.warning("start_not_recorded", remediation_id=remediation_id, error=str(error))
-            except Exception:
-                log.exception("runner_failed", remediation_id=remediation_id)
-            finally:
-                self._let_go(remediation_id)
+            if self._try(remediation_id):
+                with self._wake:
+                    self._claimed.add(remediation_id)
+                    self._queue.appendleft(remediation_id)
+
+    def do(self, remediation_id: str) -> None:
+        """Play the next step of what is reserved, in the caller's thread; returns when it is over, or was not ours to
+        play. Waits while as many act as the policy lets."""
+        with self._wake:
+            if remediation_id in self._claimed:
+                return
+            self._claimed.add(remediation_id)
+        busy = True
+        while busy:
+            with self._wake:
+                while not self._stopping and not self._free() and self._reserved(remediation_id):
+                    self._wake.wait(LOOK_AGAIN)
+                if self._stopping or not self._reserved(remediation_id):
+                    self._claimed.discard(remediation_id)
+                    return
+                self._claimed.add(remediation_id)
+                self.running += 1
+            busy = self._try(remediation_id)
+
+    def _reserved(self, remediation_id: str) -> bool:
+        """Whether it may still wait; one that the poll has not brought yet may."""
+        known = self._head.state.remediations.get(remediation_id)
+        return known is None or known.state == RESERVED
+
+    def _try(self, remediation_id: str) -> bool:
+        """Whether it must wait, for others act."""
+        try:
+            return self._one(remediation_id)
+        except StoreUnavailable as error:
+            log.warning("start_not_recorded", remediation_id=remediation_id, error=str(error))
+        except Exception:
+            log.exception("runner_failed", remediation_id=remediation_id)
+        finally:
+            self._let_go(remediation_id)
+        return False
 
     def _let_go(self, remediation_id: str) -> None:
         with self._wake:
             self.running -= 1
             self._claimed.discard(remediation_id)
-            self._wake.notify()
+            self._wake.notify_all()
 
-    def _one(self, remediation_id: str) -> None:
+    def _one(self, remediation_id: str) -> bool:
         with self._head.reading() as (state, _):
             remediation = state.remediations.get(remediation_id)
             fingerprint = remediation.fingerprint if remediation else ""
         silenced = self._silenced(fingerprint)
-        start: Start | None = self._head.submit(MayStart(remediation_id, silenced)).result()
-        if start is None:
-            return
+        move = MayStart(remediation_id, silenced, self._instance)
+        start: Start | Literal["busy"] | None = self._head.submit(move).result()
+        if start is None or start == BUSY:
+            return start == BUSY
         with self._wake:
             self._acting.add(remediation_id)
         began = self._clock.monotonic()
@@ -196,6 +275,7 @@ class Runner:
                 self._clock.monotonic() - began,
             )
         )
+        return False
 
     def _act(self, grant: Start) -> ActionResult:
         action = self._actions.get(grant.kind)

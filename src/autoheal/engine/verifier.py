@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -13,10 +13,12 @@ from autoheal.core.hysteresis import Streak
 from autoheal.core.moves.acting import Probed, Verified
 from autoheal.core.remediation import RUNNING, UNKNOWN, VERIFYING, Remediation
 from autoheal.core.turn import Move
+from autoheal.engine import presence
 from autoheal.engine.book import AlertBook
 from autoheal.engine.crash import crash_point
 from autoheal.engine.head import HeadThread
 from autoheal.engine.ports import Clock, Look, Probes, StoreUnavailable
+from autoheal.engine.presence import Attendance
 
 log = structlog.get_logger("verifier")
 
@@ -25,6 +27,11 @@ AT_ONCE = 200
 LATER = 30.0
 """Seconds between two looks once the time to verify is over and nothing could be seen."""
 PROBE_TIMEOUT = 5.0
+
+
+def _claim(key: tuple[str, bool]) -> str:
+    token, probe = key
+    return f"{'probe' if probe else 'verify'}:{token}"
 
 
 @dataclass(slots=True)
@@ -40,8 +47,11 @@ class _Watch:
 class Verifier:
     """One task for each attempt that must be judged; it ends with a verdict on record."""
 
-    def __init__(self, head: HeadThread, probes: Probes, book: AlertBook, clock: Clock) -> None:
+    def __init__(self, head: HeadThread, probes: Probes, book: AlertBook, clock: Clock, attendance: Attendance) -> None:
         self._head = head
+        self._attendance = attendance
+        self._claims = attendance.claims
+        self._renewed = float("-inf")
         self._probes = probes
         self._book = book
         self._clock = clock
@@ -50,28 +60,39 @@ class Verifier:
         self._limit = asyncio.Semaphore(AT_ONCE)
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def start(self, interrupted: Sequence[Remediation]) -> None:
-        """Take up what the ledger says is unjudged; `interrupted` were running when the last process ended."""
+    async def start(self) -> None:
+        """Take up what the ledger says is unjudged, and what processes that are gone were running."""
         self._loop = asyncio.get_running_loop()
-        for remediation in interrupted:
-            self._begin(remediation, remediation.token, probe=True)
-        self.sweep(lambda _: True)
+        await self.sweep()
 
-    def sweep(self, in_hand: Callable[[str], bool]) -> None:
-        """Take up what nobody judges: a commit that was answered as failed may yet be on disk.
+    async def sweep(self) -> None:
+        """Take up what nobody judges: of what runs, only that whose owner is gone; a probe is asked how it ended.
 
-        `in_hand` says of what runs whether somebody will tell its end; where nobody will, a probe is asked.
+        Each attempt is judged by the process that has its claim, so that a sick target is not asked by all.
         """
-        found: list[tuple[Remediation, str | None, bool]] = []
+        found: dict[tuple[str, bool], Remediation] = {}
         with self._head.reading() as (state, _):
             for r in state.remediations.values():
-                told = f"remediation:{r.id}" in state.escalations
-                if r.state == VERIFYING or (r.state == UNKNOWN and not told) or r.state == RUNNING:
-                    found.append((r, r.token, r.state != VERIFYING))
-            running = {r.id for r, _, _ in found if r.state == RUNNING}
-        for remediation, token, probe in found:
-            if remediation.id not in running or not in_hand(remediation.id):
-                self._begin(remediation, token, probe)
+                untold = r.state == UNKNOWN and f"remediation:{r.id}" not in state.escalations
+                lost = r.state == RUNNING and self._attendance.gone(r.owner)
+                if r.token is not None and (r.state == VERIFYING or untold or lost):
+                    found[(r.token, r.state != VERIFYING)] = r
+        fresh = {key: r for key, r in found.items() if key not in self._tasks}
+        now = self._clock.monotonic()
+        renew = now - self._renewed >= presence.RENEW
+        keys = {_claim(key): key for key in (*fresh, *(self._tasks if renew else ()))}
+        if not keys:
+            return
+        if self._claims.alone:
+            ours = set(keys)
+        else:
+            ours = await asyncio.to_thread(self._claims.take, sorted(keys), presence.LEASE)
+            self._renewed = now if renew else self._renewed
+        for name, key in keys.items():
+            if name in ours and key in fresh:
+                self._begin(fresh[key], key[0], key[1])
+            elif name not in ours and key in self._tasks:
+                self._tasks[key].cancel()  # we were away for so long that another took it up
 
     async def stop(self) -> None:
         tasks = list(self._tasks.values())
@@ -82,7 +103,7 @@ class Verifier:
     def listen(self, events: Sequence[Event], lines: Sequence[str], took: float) -> None:
         """After each commit (in the head's thread): new attempts to judge, and resolves that hasten a verdict."""
         wanted = [e for e in events if e["kind"] in ("action_ok", "action_unknown", "decision_skip")]
-        if not wanted or self._loop is None:
+        if not wanted or self._loop is None or self._loop.is_closed():
             return
         for event in wanted:
             if event["kind"] == "decision_skip":
@@ -90,6 +111,8 @@ class Verifier:
                     self._loop.call_soon_threadsafe(self._hasten, event["fingerprint"])
                 continue
             remediation = self._head.state.remediations.get(event["remediation_id"])
+            if not self._claims.alone:
+                continue  # whoever sweeps first takes it up
             if remediation is not None and remediation.state in (VERIFYING, UNKNOWN):
                 lost = remediation.state == UNKNOWN and event.get("reason") == "interrupted"
                 if not lost:
@@ -113,10 +136,18 @@ class Verifier:
         def ended(finished: asyncio.Task[None]) -> None:
             self._tasks.pop(key, None)
             self._watches.pop(key, None)
+            if not self._claims.alone and self._loop is not None:
+                self._loop.run_in_executor(None, self._release, key)
             if not finished.cancelled() and finished.exception() is not None:
                 log.error("verification_failed", token=token, error=repr(finished.exception()))
 
         task.add_done_callback(ended)
+
+    def _release(self, key: tuple[str, bool]) -> None:
+        try:
+            self._claims.release([_claim(key)])
+        except StoreUnavailable as error:
+            log.debug("claim_not_released", error=str(error))  # it runs out
 
     # ---- one attempt -----------------------------------------------------------------------------------------
 

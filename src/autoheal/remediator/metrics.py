@@ -51,6 +51,9 @@ class Metrics:
         self.to_action = Histogram(
             "autoheal_alert_to_action_seconds", "Receipt of the alert to process start", registry=r, buckets=_SECONDS
         )
+        self.queued = Histogram(
+            "autoheal_queue_wait_seconds", "Time that work waited for hands", registry=r, buckets=_SECONDS
+        )
         self.heal_time = Histogram(
             "autoheal_time_to_heal_seconds", "Receipt to verified healed", ["alertname"], registry=r, buckets=_HEAL
         )
@@ -110,6 +113,7 @@ class Metrics:
         elif kind == "webhook_rejected":
             self.rejected.inc(event["count"])
         elif kind == "action_started":
+            self.queued.observe(event["queued_seconds"])
             if event["step"] == 0:
                 self.to_action.observe(event["wait_seconds"])
         elif kind in ("action_ok", "action_fail"):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from autoheal.core.errors import Permanent
 
 BUSY_SECONDS = 5.0
 """How long to wait for another process that writes the same SQLite file."""
@@ -29,33 +33,156 @@ def sqlite_url(path: Path) -> str:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file of an SQLite URL, None for every other database."""
-    parsed = make_url(url)
+    """The file of an SQLite URL, None for PostgreSQL; Permanent for everything else."""
+    parsed = parsed_url(url)
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
 
+def parsed_url(url: str) -> URL:
+    """A database's URL as SQLAlchemy wants it. PostgreSQL's may begin with `postgresql://`, `postgres://` or
+    `postgresql+psycopg://`. Permanent, without showing the URL, where it is none or names another database."""
+    scheme, _, rest = url.partition("://")
+    if scheme in ("postgres", "postgresql"):
+        url = f"postgresql+psycopg://{rest}"
+    try:
+        parsed = make_url(url)
+        known = parsed.drivername == "postgresql+psycopg" or parsed.get_backend_name() == "sqlite"
+    except (ArgumentError, ValueError):
+        raise Permanent("DATABASE_URL is no database's URL: it should look like postgresql://user@host/name") from None
+    if not known:
+        raise Permanent(f"DATABASE_URL names {parsed.drivername}: give a postgresql:// one, or none for SQLite")
+    return parsed
+
+
+def reason(error: BaseException, url: URL) -> str:
+    """What the database said, in one line, without the password."""
+    said = " ".join(str(getattr(error, "orig", None) or error).split())
+    password = str(url.password or url.query.get("password") or "")
+    for secret in {password, quote(password), quote(password, safe="")} - {""}:
+        said = said.replace(secret, "***")
+    return said
+
+
 def writer(url: str) -> Engine:
-    """The engine of the one who writes; a transaction on it excludes every other writer from its first statement."""
+    """The engine of the one who writes; a transaction on it excludes every other writer from its first statement
+    (SQLite) or from when it has locked the head (PostgreSQL)."""
     path = sqlite_path(url)
     if path is None:
-        return create_engine(url, paramstyle="format")
+        return _postgres(url, WRITER, {"target_session_attrs": "read-write"}, pool_size=1, max_overflow=0)
     engine = create_engine(sqlite_url(path), connect_args={"timeout": BUSY_SECONDS}, pool_size=1, max_overflow=0)
     event.listen(engine, "connect", _prepare_writer)
     event.listen(engine, "begin", _begin_immediate)
     return engine
 
 
-def reader(url: str, pool_size: int = 4) -> Engine:
-    """An engine that can only read: a small pool, each statement its own snapshot, safe to share among threads."""
+def second_writer(url: str) -> Engine:
+    """A writing engine beside the one that the service holds, perhaps in another process: on SQLite it copies no
+    pages home (`WAL_PAGES`); on PostgreSQL the writer's own."""
+    engine = writer(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _no_checkpoints)
+    return engine
+
+
+def reader(url: str, pool_size: int = 4, statement_seconds: float = 5.0) -> Engine:
+    """An engine that can only read: a small pool, each statement its own snapshot, safe to share among threads.
+
+    On PostgreSQL a statement that takes longer than `statement_seconds` fails.
+    """
     path = sqlite_path(url)
     options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 10}
     if path is None:
-        return create_engine(url, isolation_level="AUTOCOMMIT", **options)
+        settings = READER | {"statement_timeout": f"{statement_seconds:g}s"}
+        return _postgres(url, settings, {}, isolation_level="AUTOCOMMIT", **options)
     engine = create_engine(
         _read_only(path), isolation_level="AUTOCOMMIT", connect_args={"timeout": BUSY_SECONDS}, **options
     )
     event.listen(engine, "connect", _prepare_reader)
     return engine
+
+
+def aside(url: str, pool_size: int = 2, statement_seconds: float = 3.0) -> Engine:
+    """An engine on PostgreSQL for small statements beside the ledger, each committed by itself."""
+    settings = SESSION | {"statement_timeout": f"{statement_seconds:g}s", "synchronous_commit": "off"}
+    attributes = {"target_session_attrs": "read-write"}
+    options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": statement_seconds}
+    return _postgres(url, settings, attributes, isolation_level="AUTOCOMMIT", **options)
+
+
+# ---- PostgreSQL -------------------------------------------------------------------------------------------------
+
+SESSION = {"timezone": "UTC", "idle_session_timeout": "0"}
+WRITER = SESSION | {
+    "idle_in_transaction_session_timeout": "2s",
+    "lock_timeout": "5s",
+    "statement_timeout": "10s",
+}
+"""Who holds the head and freezes is thrown out after 2 s; who waits for it gives up after 5 s.
+
+A statement that was sent in part keeps the first of these off: there it is `transaction_timeout` (from 17 on).
+"""
+_IN_ALL = "SELECT set_config(name, '8s', false) FROM pg_settings WHERE name = 'transaction_timeout'"
+
+UNLIMITED = (
+    "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN "
+    "('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
+)
+"""For the rest of a transaction that may take as long as it takes."""
+
+READER = SESSION | {
+    "default_transaction_read_only": "on",
+    "plan_cache_mode": "force_custom_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+    "random_page_cost": "0",
+    "seq_page_cost": "0",
+    "jit": "off",
+}
+"""Every query of a reader has an index that gives its rows in order, and reads few of them: these settings let no
+statistics, missing or old, talk the planner out of it. A plan is made for the values at hand: which partitions matter
+depends on them."""
+
+_LINK = {
+    "connect_timeout": "5",
+    "keepalives": "1",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "application_name": "autoheal",
+    "client_encoding": "UTF8",
+}
+"""A server that is gone without a word is noticed within some 10 s."""
+
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+
+
+def _postgres(url: str, settings: Mapping[str, str], attributes: Mapping[str, str], **options: Any) -> Engine:
+    """What the URL says itself about the link goes before ours."""
+    parsed = parsed_url(url)
+    arguments = {name: value for name, value in (_LINK | dict(attributes)).items() if name not in parsed.query}
+    try:
+        engine = create_engine(parsed, paramstyle="format", connect_args=arguments, hide_parameters=True, **options)
+    except ModuleNotFoundError as error:
+        raise Permanent("PostgreSQL needs its driver: pip install 'autoheal[scale]'") from error
+    ask = [f"SET {name} = '{value}'" for name, value in settings.items()]
+    if "synchronous_commit" not in settings:
+        ask.append(_DURABLE)
+    if settings is WRITER:
+        ask.append(_IN_ALL)
+    statement = "; ".join(ask)
+
+    def prepare(connection: Any, record: object) -> None:
+        before, connection.autocommit = connection.autocommit, True
+        connection.execute(statement)
+        connection.autocommit = before
+
+    event.listen(engine, "connect", prepare)
+    return engine
+
+
+# ---- SQLite -----------------------------------------------------------------------------------------------------
 
 
 def private_file(path: Path) -> None:
@@ -80,6 +207,10 @@ def _prepare_writer(connection: Any, record: object) -> None:
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
+
+
+def _no_checkpoints(connection: Any, record: object) -> None:
+    connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
 
 
 def _prepare_reader(connection: Any, record: object) -> None:

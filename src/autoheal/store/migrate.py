@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from autoheal.core.errors import Permanent
+from autoheal.engine.ports import StoreUnavailable
 from autoheal.store import connection as connections
 from autoheal.store.schema import VERSION
 
@@ -52,13 +56,53 @@ def bring_up(connection: Connection) -> bool:
 
 
 def upgrade(url: str) -> bool:
-    """`bring_up` on the database at `url`, committed as a whole or not at all."""
+    """`bring_up` on the database at `url`, committed as a whole or not at all.
+
+    On PostgreSQL one at a time; StoreUnavailable where it cannot be reached, or is busy for seconds; Permanent where
+    it refuses.
+    """
     engine = connections.writer(url)
     try:
-        with engine.begin() as connection:
-            return bring_up(connection)
+        return _bring_up_alone(engine)
     finally:
         engine.dispose()
+
+
+def make_ready(engine: Engine) -> None:
+    """For a start on PostgreSQL: an empty database gets the schema, every other must have exactly this code's.
+
+    Several processes may start at once, so nothing older is upgraded here.
+    """
+    with _told(engine), engine.connect() as connection:
+        found = current(connection)
+        if found is not None:
+            check(connection)
+    if found is None:
+        _bring_up_alone(engine)
+
+
+def _bring_up_alone(engine: Engine) -> bool:
+    with _told(engine), engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(connections.UNLIMITED)
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '3s'")
+        return bring_up(connection)
+
+
+_LOCK = 0x6175746F6865616C
+"""The advisory lock of who changes the schema: "autoheal" in ASCII."""
+
+
+@contextmanager
+def _told(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except ProgrammingError as error:
+        raise Permanent(f"the database refused: {connections.reason(error, engine.url)}") from error
+    except SQLAlchemyError as error:
+        raise StoreUnavailable(f"the ledger cannot be opened: {connections.reason(error, engine.url)}") from error
 
 
 def downgrade(connection: Connection, revision: str) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from autoheal.engine.ports import Head, RemediationRow, StoreUnavailable
+from autoheal.engine.ports import Fact, Head, RemediationRow, StoreUnavailable
 from autoheal.store import connection as connections
 from autoheal.store import timerange
-from autoheal.store.schema import clock_steps, events, number, remediations
+from autoheal.store.schema import clock_steps, events, facts, number, remediations
 from autoheal.store.schema import head as head_table
 
 HEARTBEAT = "heartbeat"
@@ -77,7 +77,8 @@ class Reader:
             with self._engine.connect() as connection:
                 yield connection
         except (SQLAlchemyError, dbapi_errors) as error:
-            raise StoreUnavailable(f"the ledger cannot be read: {getattr(error, 'orig', None) or error}") from error
+            said = connections.reason(error, self._engine.url)
+            raise StoreUnavailable(f"the ledger cannot be read: {said}") from error
 
     # ---- events ----------------------------------------------------------------------------------------------
 
@@ -156,6 +157,12 @@ class Reader:
         statement = select(events.c.id, events.c.line).where(events.c.id > after).order_by(events.c.id).limit(limit)
         with self._connection() as connection:
             return [(row.id, row.line) for row in connection.execute(statement)]
+
+    def facts(self, space: str) -> list[Fact]:
+        """One space of the state's facts."""
+        statement = select(facts.c.space, facts.c.key, facts.c.data, facts.c.due).where(facts.c.space == space)
+        with self._connection() as connection:
+            return [Fact(*row) for row in connection.execute(statement)]
 
     def event(self, event_id: int) -> str | None:
         """The line of one event."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, Table, Text
 
-VERSION = "0001"
+VERSION = "0002"
 """The Alembic revision that this code reads and writes."""
 
 metadata = MetaData()
@@ -31,7 +31,9 @@ events = Table(
     Column("rule", Text),
     Column("remediation_id", Text),
     Column("line", Text, nullable=False),
+    postgresql_partition_by="RANGE (id)",
 )
+"""On PostgreSQL in partitions by id (`store.partitions`)."""
 Index("events_kind", events.c.kind, events.c.id)
 for _name in ("alertname", "rule", "remediation_id"):
     _where = events.c[_name].is_not(None)
@@ -76,6 +78,18 @@ Index("remediations_state", remediations.c.state, remediations.c.number)
 Index("remediations_rule", remediations.c.rule, remediations.c.number)
 Index("remediations_alertname", remediations.c.alertname, remediations.c.number)
 Index("facts_due", facts.c.due, sqlite_where=facts.c.due.is_not(None), postgresql_where=facts.c.due.is_not(None))
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("space", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", Double, nullable=False),
+    Column("data", Text),
+)
+"""Leases of the processes on one ledger (`store.claims`): who has what until when, by the database's clock. Empty on
+SQLite."""
 
 
 def number(remediation_id: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -75,7 +76,7 @@ def verify_database(url: str, anchor: Anchor | None = None, witness: Anchor | No
 
     Raises StoreUnavailable where it cannot be read.
     """
-    with Reading(url) as connection:
+    with Reading(url) as connection, _unpruned(connection):
         return _verify_database(connection, anchor, witness)
 
 
@@ -83,7 +84,7 @@ def verify_pair(
     paths: Sequence[Path], url: str, anchor: Anchor | None = None, witness: Anchor | None = None
 ) -> tuple[Report, Report]:
     """Database and copy, each by itself and against the other: (the database's report, the copy's)."""
-    with Reading(url) as connection:
+    with Reading(url) as connection, _unpruned(connection):
         end = head_of(connection)
         database = _verify_database(connection, anchor, witness)
         chain = Chain(anchor or _before_files(paths))
@@ -106,26 +107,38 @@ class Reading:
     """A connection for reading, closed at the end; database errors leave as StoreUnavailable."""
 
     def __init__(self, url: str) -> None:
-        self._engine = connections.reader(url, 1)
+        self._engine = connections.reader(url, 1, statement_seconds=60)
 
     def __enter__(self) -> Connection:
         try:
             self._connection = self._engine.connect()
         except Exception as error:
             self._engine.dispose()
-            raise StoreUnavailable(f"the ledger cannot be read: {getattr(error, 'orig', error)}") from error
+            raise StoreUnavailable(f"the ledger cannot be read: {self._said(error)}") from error
         return self._connection
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._connection.close()
         self._engine.dispose()
         if isinstance(error, SQLAlchemyError):
-            raise StoreUnavailable(f"the ledger cannot be read: {getattr(error, 'orig', error)}") from error
+            raise StoreUnavailable(f"the ledger cannot be read: {self._said(error)}") from error
+
+    def _said(self, error: BaseException) -> str:
+        return connections.reason(error, self._engine.url)
 
 
 def head_of(connection: Connection) -> Head:
     row = connection.execute(select(head_table.c.id, head_table.c.hash, head_table.c.ts)).first()
     return Head(0, GENESIS, 0.0) if row is None else Head(*row)
+
+
+@contextmanager
+def _unpruned(connection: Connection) -> Iterator[None]:
+    """What retention takes while we read would look as if somebody had cut it out."""
+    before = before_rows(connection)
+    yield
+    if before_rows(connection) != before:
+        raise StoreUnavailable("old events were pruned while the ledger was read: verify it again")
 
 
 def _verify_database(connection: Connection, anchor: Anchor | None, witness: Anchor | None) -> Report:
@@ -212,11 +225,13 @@ def _read(chain: Chain, path: Path, see: Callable[[str, Row], None]) -> None:
 
 
 class _Comparison:
-    """The copy's lines beside the database's, in batches."""
+    """The copy's lines beside the database's, in batches. What retention took from the database is not missed there;
+    the last of it must have the hash that the database kept."""
 
     def __init__(self, connection: Connection, chain: Chain) -> None:
         self._connection = connection
         self._chain = chain
+        self._anchor = before_rows(connection)
         self._held: list[tuple[str, Row]] = []
 
     def see(self, place: str, row: Row) -> None:
@@ -226,6 +241,13 @@ class _Comparison:
 
     def settle(self) -> None:
         held, self._held = self._held, []
+        for place, row in held:
+            if self._anchor == (row.id, None) or row.id != self._anchor[0]:
+                continue
+            if files.hash_of(row.line) != self._anchor[1]:
+                detail = f"event {row.id} has not the hash that the database kept of it"
+                self._chain.report(place, row.id, "differs", detail)
+        held = [(place, row) for place, row in held if row.id > self._anchor[0]]
         ids = [row.id for _, row in held]
         stored: dict[int, str] = {}
         for start in range(0, len(ids), 500):

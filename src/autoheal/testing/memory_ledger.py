@@ -36,6 +36,10 @@ class MemoryTransaction:
         self.facts: list[Fact] = []
         self.remediations: list[RemediationRow] = []
 
+    def fact(self, space: str, key: str) -> str | None:
+        found = self._ledger.disk.facts.get((space, key))
+        return None if found is None else found.data
+
     def missed(self, after: int) -> Iterable[str]:
         return [row.line for row in self._ledger.disk.rows if row.id > after]
 
@@ -57,8 +61,9 @@ class MemoryTransaction:
 class MemoryLedger:
     """`engine.ports.Ledger` on a `Disk`. `fail` breaks it at one place, for some times or until `mend`."""
 
-    def __init__(self, disk: Disk | None = None) -> None:
+    def __init__(self, disk: Disk | None = None, shared: bool = False) -> None:
         self.disk = disk or Disk()
+        self.shared = shared
         self.commits = 0
         self.loads = 0
         self._broken: dict[Place, int | None] = {}
@@ -93,6 +98,11 @@ class MemoryLedger:
             else:
                 self._broken[place] = left - 1
         raise self._error or StoreUnavailable(f"the test broke {place!r}")
+
+    def lines_after(self, after: int, limit: int = 1000) -> list[tuple[int, str]]:
+        """`engine.ports.News` on the same disk."""
+        self.trip("load")
+        return [(row.id, row.line) for row in self.disk.rows[after : after + limit]]
 
     # ---- the port --------------------------------------------------------------------------------------------
 

@@ -168,3 +168,23 @@ def test_clocks(gap: float, state: str) -> None:
         assert ("ahead of" if gap > 0 else "behind") in found.detail
     assert checks._skew("Alertmanager", Reply(200, {}, b""), now, now) == []
     assert checks._skew("Alertmanager", Reply(200, {"date": "noon"}, b""), now, now) == []
+
+
+def test_a_ledger_that_was_moved_away_is_red(well: Stage, tmp_path: Path) -> None:
+    (tmp_path / "MOVED").write_text("to: postgresql://u@db/ah\nwhen: 2026-01-01T00:00:00Z\n")
+    code, found = states(well)
+    assert code == 1 and [name for name, one in found.items() if one["state"] == "bad"] == ["moved"]
+    assert "was moved to postgresql://u@db/ah on 2026-01-01T00:00:00Z" in found["moved"]["detail"]
+    assert "set DATABASE_URL" in found["moved"]["fix"]
+
+
+def test_with_a_shared_database_only_a_copy_that_is_asked_for_needs_a_directory(
+    well: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hush-hush@127.0.0.1:1/none")
+    code, found = states(well)
+    assert code == 1 and [name for name, one in found.items() if one["state"] == "bad"] == ["database"]
+    assert found["Redis"]["state"] == "off" and "hush" not in str(found)
+    assert not {"data directory", "copy", "fsync"} & set(found)
+    monkeypatch.setenv("AUTOHEAL_AUDIT_PATH", str(tmp_path / "copy" / "audit.jsonl"))
+    assert states(well)[1]["copy"]["detail"].startswith(str(tmp_path / "copy"))

@@ -19,7 +19,7 @@ from tests.needs import needs_linux
 from tests.servers import Process, free_port, on_free_ports
 from tests.unit.cli.stage import run
 
-VERBS = {"serve", "demo", "doctor", "policy", "audit", "ack", "silence", "mode", "remediations"}
+VERBS = {"serve", "demo", "doctor", "policy", "audit", "ack", "silence", "mode", "remediations", "db", "worker"}
 
 
 def test_help_names_every_verb_and_no_other() -> None:
@@ -33,7 +33,7 @@ def test_help_names_every_verb_and_no_other() -> None:
 def test_every_verb_explains_itself(verb: str) -> None:
     done = run(verb, "--help")
     assert done.exit_code == 0 and "Usage:" in done.stdout
-    if verb not in ("serve", "demo", "policy", "silence"):
+    if verb not in ("serve", "demo", "policy", "silence", "db", "worker"):
         assert "--json" in done.stdout and "--url" in done.stdout
 
 

@@ -198,6 +198,18 @@ BAD: dict[str, tuple[str, list[str]]] = {
             "12:9: never_during: window 'Sun 24:00-Mon 00:00 UTC' never ends: its start is its end",
         ],
     ),
+    "queue": (
+        RULE + STEPS + "    queue: EU West\n",
+        ['6:12: queue: "EU West" is no name of a queue: 1 to 64 of a-z 0-9 _ . -'],
+    ),
+    "queue by what is no label": (
+        RULE + STEPS + '    queue: "{alertname}"\n',
+        ["6:12: queue: of placeholders only {labels.NAME} can stand here"],
+    ),
+    "queue of no placeholder": (
+        RULE + STEPS + '    queue: "{label.region}"\n',
+        ["6:12: queue: '{label.region}' " + PLACEHOLDERS],
+    ),
     "allow": (
         RULE + STEPS + "    allow: '(?<x>a)'\n",
         ["6:12: allow: not a regular expression (RE2): (?< is not supported"],

@@ -30,6 +30,7 @@ rules:
     approval: {timeout: 15m}
     never_during: ["Sat 00:00-Mon 00:00 Europe/Berlin", "Sunday 22:00 - Sun 24:00 UTC"]
     cancel_on_resolve: false
+    queue: "crm-{labels.region}"
     steps:
       - action: {docker: {restart: "{labels.service}"}}
         timeout: 60
@@ -79,6 +80,7 @@ def test_every_key() -> None:
         (7200, 0, "Europe/Berlin"),
         (6 * 1440 + 1320, 0, "UTC"),
     ]
+    assert (first.queue, second.queue) == ("crm-{labels.region}", "")
     assert first.allowed("crm-api") and not first.allowed("crm_api") and not first.allowed("crm\n")
     assert [step.timeout for step in first.steps] == [60.0, 45.0, 45.0, 45.0]
     assert [step.verify for step in first.steps] == [
@@ -206,6 +208,7 @@ def test_digests_follow_the_content_not_the_layout() -> None:
         ("timeout: 15m", "timeout: 16m"),
         ("Sat 00:00", "Sat 00:01"),
         ("cancel_on_resolve: false", "cancel_on_resolve: true"),
+        ("crm-{labels.region}", "crm-{labels.site}"),
         ('restart: "{labels.service}"', 'restart: "x"'),
         ("timeout: 60", "timeout: 61"),
         ("within: 2m", "within: 3m"),
@@ -220,6 +223,16 @@ def test_whatever_is_written_for_a_rule_changes_its_digest(old: str, new: str) -
     before, after = read(FULL), read(FULL.replace(old, new, 1))
     assert before.rules[0].digest != after.rules[0].digest
     assert before.digest != after.digest
+
+
+def test_a_rule_without_a_queue_has_the_digest_that_it_had_before_there_were_queues() -> None:
+    known = "0e0963f60ca0f6add1"
+    assert read(rule("")).rules[0].digest.startswith(known)
+
+
+@pytest.mark.parametrize("name", ["a", "eu-west_1.b", "{labels.region}", "x" * 64, "{labels.a}.{labels.b}"])
+def test_queues(name: str) -> None:
+    assert read(rule(f'    queue: "{name}"\n')).rules[0].queue == name
 
 
 @pytest.mark.parametrize(

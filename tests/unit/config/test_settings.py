@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (found.database_url, found.redis_url, found.vault_addr, found.vault_token) == (None, None, None, None)
     assert (found.log_level, found.log_format, found.otel_endpoint) == ("INFO", "auto", None)
     assert (found.heartbeat, found.audit_segment_bytes, found.drain) == (60.0, 64 * 1024 * 1024, 25.0)
+    assert (found.broker_down, found.retention, found.database_pool) == ("wait", None, 4)
+    assert (found.worker_queues, found.worker_concurrency, found.worker_port) == (("autoheal",), 4, 9010)
+    assert found.copies
     assert found == Settings()
 
 
@@ -51,7 +54,8 @@ AUTOHEAL_WEBHOOK_TOKEN AUTOHEAL_ADMIN_TOKEN AUTOHEAL_ALLOW_INSECURE SECRET_KEY A
 OIDC_AUDIENCE OIDC_CLIENT_ID OIDC_CLIENT_SECRET OIDC_ROLES_CLAIM AUTOHEAL_CORS_ENABLED AUTOHEAL_CORS_ORIGINS
 AUTOHEAL_RATE_LIMIT_ENABLED AUTOHEAL_RATE_LIMIT_REQUESTS AUTOHEAL_RATE_LIMIT_WINDOW SLACK_WEBHOOK_URL SLACK_BOT_TOKEN
 SLACK_SIGNING_SECRET SLACK_API_URL THREADER_PORT DATABASE_URL REDIS_URL VAULT_ADDR VAULT_TOKEN LOG_LEVEL LOG_FORMAT
-OTEL_EXPORTER_OTLP_ENDPOINT
+OTEL_EXPORTER_OTLP_ENDPOINT AUTOHEAL_BROKER_DOWN AUTOHEAL_RETENTION AUTOHEAL_WORKER_QUEUES AUTOHEAL_WORKER_CONCURRENCY
+AUTOHEAL_WORKER_PORT AUTOHEAL_DATABASE_POOL
 """.split()
 
 
@@ -89,6 +93,12 @@ READ: list[tuple[str, str, str, Any]] = [
     ("AUTOHEAL_HEARTBEAT_SEC", "0.5", "heartbeat", 0.5),
     ("OIDC_ISSUER", "https://id.example/realm/", "oidc_issuer", "https://id.example/realm/"),
     ("DOCKER_HOST", "unix:///var/run/docker.sock", "docker_host", "unix:///var/run/docker.sock"),
+    ("AUTOHEAL_BROKER_DOWN", "RUN", "broker_down", "run"),
+    ("AUTOHEAL_RETENTION", "90d", "retention", 90 * 86400.0),
+    ("AUTOHEAL_WORKER_QUEUES", "eu, host-1.db_2,eu", "worker_queues", ("eu", "host-1.db_2")),
+    ("AUTOHEAL_WORKER_CONCURRENCY", "256", "worker_concurrency", 256),
+    ("AUTOHEAL_WORKER_PORT", "0", "worker_port", 0),
+    ("AUTOHEAL_DATABASE_POOL", "50", "database_pool", 50),
 ]
 
 
@@ -135,6 +145,23 @@ WRONG: list[tuple[str, str, str]] = [
         'AUTOHEAL_ADMIN_TOKEN_FIEL: unknown variable (did you mean "AUTOHEAL_ADMIN_TOKEN_FILE"?)',
     ),
     ("AUTOHEAL_CORS_ENABLED", "1", "AUTOHEAL_CORS_ORIGINS: needed because AUTOHEAL_CORS_ENABLED is true"),
+    ("AUTOHEAL_BROKER_DOWN", "retry", "AUTOHEAL_BROKER_DOWN: expected one of wait, run, got 'retry'"),
+    ("AUTOHEAL_RETENTION", "12h", "AUTOHEAL_RETENTION: 12h is less than 1d"),
+    ("AUTOHEAL_RETENTION", "90", "AUTOHEAL_RETENTION: 90 is less than 1d"),
+    (
+        "AUTOHEAL_WORKER_QUEUES",
+        "eu,,us",
+        "AUTOHEAL_WORKER_QUEUES: '' is no name of a queue: 1 to 64 of a-z 0-9 _ . - (commas between names)",
+    ),
+    (
+        "AUTOHEAL_WORKER_QUEUES",
+        "EU",
+        "AUTOHEAL_WORKER_QUEUES: 'EU' is no name of a queue: 1 to 64 of a-z 0-9 _ . - (commas between names)",
+    ),
+    ("AUTOHEAL_WORKER_CONCURRENCY", "257", "AUTOHEAL_WORKER_CONCURRENCY: 257 is not between 1 and 256"),
+    ("AUTOHEAL_WORKER_PORT", "65536", "AUTOHEAL_WORKER_PORT: 65536 is not between 0 and 65535"),
+    ("AUTOHEAL_DATABASE_POOL", "0", "AUTOHEAL_DATABASE_POOL: 0 is not between 1 and 50"),
+    ("DATABASE_URL", "mysql://u:hush@h/db", "DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:5432/NAME"),
 ]
 
 
@@ -190,15 +217,20 @@ def test_secrets_come_from_the_variable_or_from_a_file(tmp_path: Path) -> None:
     assert found.secret_key is not None and found.secret_key.reveal() == "from-file"
 
 
+URLS = {"DATABASE_URL": "postgresql+psycopg://u:hush-hush@h/db", "REDIS_URL": "redis://:hush-hush@h:6379/0"}
+
+
 @pytest.mark.parametrize("name", sorted(SECRET_NAMES))
 def test_no_secret_shows(name: str, tmp_path: Path) -> None:
     path = tmp_path / "secret"
-    path.write_text("hush-hush")
-    for environ in ({name: "hush-hush"}, {f"{name}_FILE": str(path)}):
+    text = URLS.get(name, "hush-hush")
+    path.write_text(text)
+    beside = {"DATABASE_URL": "postgresql:///db"} if name == "REDIS_URL" else {}
+    for environ in ({name: text, **beside}, {f"{name}_FILE": str(path), **beside}):
         found = Settings.from_env(environ)
         held = [value for value in (getattr(found, item.name) for item in fields(found)) if isinstance(value, Secret)]
-        assert [one.reveal() for one in held] == ["hush-hush"]
-        assert "hush" not in f"{found!r} {found} {held} {held[0]} {held[0]!s:>20}"
+        assert text in [one.reveal() for one in held] and len(held) == 1 + len(beside)
+        assert "hush" not in f"{found!r} {found} {held} {held[-1]} {held[-1]!s:>20}"
 
 
 def test_trouble_with_files(tmp_path: Path) -> None:
@@ -291,3 +323,89 @@ def test_any_environment_is_settings_or_mistakes_that_name_a_variable(environ: d
 def test_the_secrets_that_are_set_are_taken_out_of_a_text() -> None:
     settings = Settings.from_env({"AUTOHEAL_ADMIN_TOKEN": "tok-123456", "SECRET_KEY": "abc"})
     assert settings.mask("it printed tok-123456 twice: tok-123456, and abc") == "it printed *** twice: ***, and abc"
+
+
+# ---- the database and the broker ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("postgresql://u:p@h:5432/db", "postgresql+psycopg://u:p@h:5432/db"),
+        ("postgres://u:p%40x@h/db?sslmode=verify-full", "postgresql+psycopg://u:p%40x@h/db?sslmode=verify-full"),
+        ("postgresql+psycopg://h/db", "postgresql+psycopg://h/db"),
+        ("postgresql:///db?host=/run/postgresql", "postgresql+psycopg:///db?host=/run/postgresql"),
+        ("postgresql://u@[::1]:5432/db", "postgresql+psycopg://u@[::1]:5432/db"),
+    ],
+)
+def test_the_database_is_read_in_the_forms_that_people_have(given: str, read: str) -> None:
+    found = Settings.from_env({"DATABASE_URL": given})
+    assert found.database_url is not None and found.database_url.reveal() == read
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "hush-hush",
+        "postgresql+asyncpg://u:hush-hush@h/db",
+        "sqlite:///hush-hush",
+        "postgresql://",
+        "postgresql:///",
+        "postgresql://u:hush#hush@h/db",
+        "postgresql://u:hush/hush@h/db",
+        "postgresql://u:hush@hush@h/db",
+        "postgresql://u:hush hush@h/db",
+        "postgresql://u:hush%00hush@h/db",
+        "postgresql://u:hush@h:0/db",
+        "postgresql://u:hush@h:port/db",
+    ],
+)
+def test_what_is_no_database_is_told_without_showing_it(given: str) -> None:
+    (said,) = mistakes(DATABASE_URL=given, REDIS_URL="redis://h")
+    assert said.startswith("DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:5432/NAME")
+    assert "hush" not in said
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["redis://h", "redis://:p@h:6379/0", "rediss://u:p@h:6380/1?ssl_cert_reqs=required", "redis+socket:///run/r"],
+)
+def test_the_broker_is_read_as_celery_takes_it(given: str) -> None:
+    found = Settings.from_env({"REDIS_URL": given, "DATABASE_URL": "postgresql:///db"})
+    assert found.redis_url is not None and found.redis_url.reveal() == given
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["hush", "amqp://u:hush@h", "redis://", "redis://:hush@h/hush", "redis://:hush#@h", "redis+socket://hush/x"],
+)
+def test_what_is_no_broker_is_told_without_showing_it(given: str) -> None:
+    (said,) = mistakes(REDIS_URL=given)
+    assert said.startswith("REDIS_URL: expected redis://, rediss:// (TLS) or redis+socket:///PATH")
+    assert "hush" not in said
+
+
+def test_a_broker_without_a_database_is_a_contradiction_that_says_what_to_do() -> None:
+    (said,) = mistakes(REDIS_URL="redis://h")
+    assert said.startswith("REDIS_URL: needs DATABASE_URL too") and "unset REDIS_URL" in said
+
+
+def test_beside_postgresql_the_copy_is_written_only_where_asked_for() -> None:
+    def copies(**environ: str) -> bool:
+        found = Settings.from_env(environ)
+        assert replace(found, data_dir=Path("/elsewhere")).copies is found.copies
+        return found.copies
+
+    assert copies() and copies(AUTOHEAL_AUDIT_PATH="/a")
+    assert not copies(DATABASE_URL="postgresql:///db")
+    assert copies(DATABASE_URL="postgresql:///db", AUTOHEAL_AUDIT_PATH="data/audit.jsonl")
+    assert not copies(DATABASE_URL="postgresql:///db", AUTOHEAL_AUDIT_PATH=" ")
+
+
+def test_the_passwords_in_urls_are_taken_out_of_a_text_however_they_are_written() -> None:
+    settings = Settings.from_env(
+        {"DATABASE_URL": "postgres://u:hush%40hush@h/db?password=sesame-open", "REDIS_URL": "redis://:quiet-now@h/0"}
+    )
+    told = "hush%40hush hush@hush sesame-open quiet-now postgresql+psycopg://u:hush%40hush@h/db?password=sesame-open"
+    assert settings.mask(told) == "*** *** *** *** ***"
+    assert settings.mask("postgres://u:hush%40hush@h") == "postgres://u:***@h"

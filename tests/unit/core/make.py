@@ -185,8 +185,9 @@ class Play:
         return [a["remediation_id"] for a in answers]
 
     def may_start(self, rid: str, silenced: Silenced | None = None) -> Start | None:
-        found: Start | None = self.play(MayStart(rid, silenced))
-        return found
+        """Leave to start; None where it may not, or not yet."""
+        found: Start | str | None = self.play(MayStart(rid, silenced, "here"))
+        return found if isinstance(found, Start) else None
 
     def start(self, rid: str) -> Start:
         found = self.may_start(rid)

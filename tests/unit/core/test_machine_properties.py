@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from autoheal.core.decision import decide
 from autoheal.core.errors import Conflict, NotFound
 from autoheal.core.gates import RESOLVED_MEMORY, Case, Silenced
-from autoheal.core.moves.acting import MayStart, Outcome, Probed, Start, Verified
+from autoheal.core.moves.acting import Outcome, Probed, Start, Verified
 from autoheal.core.moves.intake import AlertsArrived, Recheck
 from autoheal.core.moves.people import Approve, Cancel, Mark, Reject, SetMode, Settle
 from autoheal.core.moves.service import Heartbeat, PolicyLoaded, Started, Wake
@@ -80,7 +80,7 @@ class Machine(RuleBasedStateMachine):
         if waiting:
             if silenced is not None and silenced.until is not None:
                 silenced = replace(silenced, until=self.it.now + silenced.until)
-            granted = self.it.play(MayStart(waiting[which % len(waiting)], silenced))
+            granted = self.it.may_start(waiting[which % len(waiting)], silenced)
             self.grants += [granted] if granted is not None else []
 
     @rule()

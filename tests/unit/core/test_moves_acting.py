@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from autoheal.core.moves.acting import START_WINDOW, Outcome, Probed, Start, Verified
+from autoheal.core.moves.acting import (
+    AGAIN,
+    BUSY,
+    KILLED_WITHIN,
+    START_WINDOW,
+    MayStart,
+    Outcome,
+    Probed,
+    Start,
+    Verified,
+)
 from autoheal.core.moves.service import PolicyLoaded
 from autoheal.core.policy import AttemptBudget, BlastRadius, Limits, VerifySpec
 from tests.unit.core.make import T0, Play, alert, http, policy, resolved, rule, step
@@ -298,7 +308,6 @@ def test_unknown_blocks_the_key_until_it_is_settled() -> None:
     assert it.hear(alert())[0]["reason"] == "unsettled"
     assert it.may_start(rid) is None
     it.outcome(start, "unknown")
-    it.outcome(start, "not_started")
     assert it.state.remediations[rid].state == "unknown"
 
 
@@ -312,6 +321,36 @@ def test_a_resolve_settles_unknown_and_wakes_who_waits() -> None:
     it.hear(resolved())
     assert (it.row(rid).state, it.row(rid).reason) == ("cancelled", "resolved") and it.state.escalations == {}
     assert it.due(firing=True)[0]["result"] == "accepted"
+
+
+def test_a_late_word_that_nothing_was_done_settles_it_and_it_is_decided_again() -> None:
+    it, rid, start = begun()
+    it.play(Probed(rid, start.token, False, "down"))
+    assert it.state.remediations[rid].state == "unknown" and it.state.escalations
+    it.outcome(start, "not_started")
+    assert (it.row(rid).state, it.row(rid).reason) == ("expired", "not_started") and it.state.escalations == {}
+    it.now += AGAIN
+    assert it.due(firing=True)[0]["result"] == "accepted"
+
+
+def test_no_more_start_than_the_policy_lets_act_at_once() -> None:
+    it = Play.live(rule(cooldown_by=("instance",)), limits=Limits(concurrent=2))
+    first, second, third = it.accepted(*(alert(instance=f"i{n}") for n in range(3)))
+    starts = [it.start(first), it.start(second)]
+    assert it.play(MayStart(third, None, "elsewhere")) == BUSY
+    assert it.row(third).state == "reserved" and b"elsewhere" not in it.lines[-1]
+    it.outcome(starts[0], "fail")
+    assert it.start(third).remediation_id == third
+
+
+def test_what_outlived_its_time_by_far_takes_no_place() -> None:
+    it = Play.live(rule(cooldown_by=("instance",)), limits=Limits(concurrent=1))
+    first, second = it.accepted(alert(), alert(instance="i2"))
+    start = it.start(first)
+    it.now += start.timeout + KILLED_WITHIN - 0.5
+    assert it.may_start(second) is None
+    it.now += 0.5
+    assert it.may_start(second) is not None
 
 
 def late(status: str) -> tuple[Play, str]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from autoheal.core.moves.people import SetMode
 from autoheal.core.moves.service import (
     Heartbeat,
     PolicyLoaded,
     PolicyRejected,
+    Served,
     Started,
     Stopped,
+    Unserved,
     Wake,
+    WorkerStarted,
+    environment_of,
     wants_wake,
 )
 from autoheal.core.policy import AttemptBudget
@@ -120,14 +125,14 @@ def test_a_heartbeat_forgets_what_nothing_can_need_any_more() -> None:
 
 def test_wake_is_wanted_only_while_something_waits_for_it() -> None:
     it = Play.live(rule(approval_timeout=9.0), rule("b", "B"))
-    assert not wants_wake(it.state, it.now)
+    assert not wants_wake(it.state)
     it.hear(alert())
-    assert wants_wake(it.state, it.now)
+    assert wants_wake(it.state)
     it.now += 9.0
     it.wake()
-    assert not wants_wake(it.state, it.now)
+    assert not wants_wake(it.state)
     it.act(alert("B"), verdict="failed")
-    assert wants_wake(it.state, it.now)
+    assert wants_wake(it.state)
     assert it.play(Wake()) == 0
 
 
@@ -144,3 +149,70 @@ def test_what_was_told_of_a_budget_is_over_when_the_budget_is_gone(changed: obje
     it.wake()
     assert it.state.escalations == {} and it.events[-1]["reason"] == "over"
     assert it.now == T0 + 60.0
+
+
+LIVE, DRY, OFF = (True, False), (False, True), (False, False)
+
+
+@pytest.mark.parametrize(
+    ("own", "beside", "holds"),
+    [
+        (LIVE, (LIVE,), LIVE),
+        (LIVE, (DRY,), DRY),
+        (DRY, (LIVE, LIVE), DRY),
+        (LIVE, (DRY, OFF), OFF),
+        (OFF, (LIVE,), OFF),
+    ],
+)
+def test_replicas_that_differ_hold_the_safer_mode(
+    own: tuple[bool, bool], beside: tuple[tuple[bool, bool], ...], holds: tuple[bool, bool]
+) -> None:
+    it = Play(policy())
+    it.play(Started("1.0", *own, "here", beside=beside))
+    assert (it.state.mode.enabled, it.state.mode.dry_run) == holds
+
+
+def test_replicas_that_go_live_one_after_the_other_are_live_when_the_last_one_is() -> None:
+    it = Play(policy())
+    it.play(Started("1.0", *DRY, "a"))
+    it.play(Started("1.0", *DRY, "b", beside=(DRY,)))
+    it.play(Started("1.1", *LIVE, "a2", beside=(DRY,)))
+    assert not it.state.mode.acts
+    it.play(Started("1.1", *LIVE, "b2", beside=(LIVE,)))
+    assert it.state.mode.acts
+
+
+def test_a_mode_set_at_run_time_is_kept_when_a_replica_of_the_same_environment_starts() -> None:
+    it = Play(policy())
+    it.play(Started("1.0", *LIVE, "a"))
+    it.play(SetMode(True, True, "ann", env=environment_of(*LIVE)))
+    it.play(Started("1.0", *LIVE, "b", beside=(LIVE,)))
+    assert (it.state.mode.dry_run, it.state.mode.by) == (True, "ann")
+
+
+def test_what_others_run_is_not_interrupted_by_a_start() -> None:
+    it = Play.live()
+    [rid] = it.accepted(alert())
+    it.start(rid)
+    it.play(Started("1.0", *LIVE, "there", beside=(LIVE,), living=frozenset({"here"})))
+    assert [e["interrupted"] for e in it.events if e["kind"] == "started"] == [0]
+    it.play(Started("1.0", *LIVE, "third"))
+    assert [e["interrupted"] for e in it.events if e["kind"] == "started"] == [0, 1]
+
+
+def test_a_worker_has_no_say_in_the_mode() -> None:
+    it = Play.live()
+    it.play(WorkerStarted("1.0", "w1", ("eu",)))
+    assert it.state.mode.acts and it.events[-1]["role"] == "worker" and it.events[-1]["queues"] == ["eu"]
+
+
+def test_a_queue_that_nobody_serves_is_told_once_and_settled() -> None:
+    it = Play.live()
+    it.play(Unserved("eu", 3))
+    it.play(Unserved("eu", 4))
+    assert [e["kind"] for e in it.events[-1:]] == ["escalated"] and it.state.escalations[
+        "queue:eu"
+    ].severity == "critical"
+    assert it.kinds().count("escalated") == 1
+    it.play(Served("eu"))
+    assert it.state.escalations == {}

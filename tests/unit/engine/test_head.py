@@ -7,16 +7,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from autoheal.core.errors import Conflict, NotFound
+from autoheal.core.errors import Conflict, Invalid, NotFound
 from autoheal.core.events import GENESIS
 from autoheal.core.moves.intake import AlertsArrived
 from autoheal.core.moves.people import Approve, SetMode
 from autoheal.core.moves.service import Heartbeat, PolicyLoaded
+from autoheal.core.policy import Policy, Rule
 from autoheal.core.turn import Turn
 from autoheal.engine import head as head_module
 from autoheal.engine.head import HeadThread
@@ -57,6 +58,15 @@ class Jam:
 @contextmanager
 def headed(ledger: MemoryLedger | None = None, **values: Any) -> Iterator[HeadThread]:
     head = HeadThread(ledger or MemoryLedger(), ManualClock(T0), values.pop("policy", policy()), **values)
+    head.start()
+    try:
+        yield head
+    finally:
+        head.stop()
+
+
+@contextmanager
+def started(head: HeadThread) -> Iterator[HeadThread]:
     head.start()
     try:
         yield head
@@ -418,3 +428,121 @@ def test_what_is_saved_is_what_is_restored() -> None:
             before = plain(state)
     with headed(MemoryLedger(disk)) as head, head.reading() as (state, _):
         assert plain(state) == before
+
+
+# ---- several processes on one ledger --------------------------------------------------------------------------------
+
+
+def sharing(disk: Disk, **values: Any) -> tuple[HeadThread, list[int]]:
+    """A process on a shared disk, and the ids that its followers hear."""
+    ledger = MemoryLedger(disk, shared=True)
+    head = HeadThread(ledger, ManualClock(T0), values.pop("policy", policy()), news=ledger.lines_after, **values)
+    heard: list[int] = []
+    head.followers.append(lambda events, lines, took: heard.extend(event["id"] for event in events))
+    return head, heard
+
+
+def test_followers_hear_what_others_write_once_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "POLL", 0.005)
+    disk = Disk()
+    (one, one_heard), (two, two_heard) = sharing(disk), sharing(disk)
+    with started(one), started(two):
+        for number in range(20):
+            (one if number % 3 else two).submit(Heartbeat()).result(15)
+        wait_until(lambda: len(one_heard) == len(two_heard) == 20)
+        assert one_heard == two_heard == list(range(1, 21))
+        assert one.state.last_id == two.state.last_id == 20
+
+
+def test_an_idle_process_learns_of_the_mode_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "POLL", 0.005)
+    disk = Disk()
+    (one, _), (two, _) = sharing(disk), sharing(disk)
+    with started(one), started(two):
+        one.submit(SetMode(True, False, "ann")).result(15)
+        wait_until(lambda: two.state.mode.acts)
+        two.submit(Heartbeat()).result(15)
+        assert [e["kind"] for e in events(two.ledger)] == ["mode_changed", "heartbeat"]
+
+
+def test_a_poll_that_fails_turns_red_and_the_next_write_green(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "POLL", 0.005)
+    monkeypatch.setattr(head_module, "POLL_DOWN", 0.005)
+    head, _ = sharing(Disk())
+    with started(head):
+        head.ledger.fail("load", times=None)
+        wait_until(lambda: not head.healthy)
+        head.ledger.mend()
+        head.submit(Heartbeat()).result(15)
+        assert head.healthy
+
+
+def test_followers_hear_of_a_commit_whose_answer_was_lost() -> None:
+    ledger = MemoryLedger()
+    head = HeadThread(ledger, ManualClock(T0), policy(), news=ledger.lines_after)
+    heard: list[int] = []
+    head.followers.append(lambda events, lines, took: heard.extend(event["id"] for event in events))
+    with started(head):
+        ledger.fail("after_commit")
+        with pytest.raises(StoreUnavailable):
+            head.submit(Heartbeat()).result(15)
+        head.submit(Heartbeat()).result(15)
+        assert heard == [1, 2]
+
+
+def documented(digest: str, *rules: Rule) -> Policy:
+    return replace(policy(*rules, digest=digest), document=f"document of {digest}")
+
+
+def test_the_policy_that_was_loaded_last_is_everybodys_from_the_next_move_on() -> None:
+    disk, known = Disk(), {}
+    for made in (documented("p1"), documented("p2", rule("other", "B"))):
+        known[made.document] = made
+    one, _ = sharing(disk, policy=known["document of p1"], adopt=known.__getitem__)
+    two, _ = sharing(disk, policy=known["document of p1"], adopt=known.__getitem__)
+    with started(one), started(two):
+        one.submit(PolicyLoaded(known["document of p2"], "ann")).result(15)
+        [answer] = two.submit(AlertsArrived([alert("B")])).result(15)
+        assert answer["result"] != "skip" and two.policy.digest == "p2"
+
+
+def test_a_policy_that_cannot_be_read_here_decides_nothing_here() -> None:
+    disk = Disk()
+
+    def cannot(document: str) -> Policy:
+        raise Invalid("what is this?")
+
+    one, _ = sharing(disk, policy=documented("p1"), adopt=cannot)
+    two, _ = sharing(disk, policy=documented("p1"), adopt=cannot)
+    with started(one), started(two):
+        one.submit(PolicyLoaded(documented("p2"), "ann")).result(15)
+        with pytest.raises(StoreUnavailable, match="cannot read"):
+            two.submit(AlertsArrived([alert()])).result(15)
+        two.submit(Heartbeat()).result(15)
+        two.submit(SetMode(False, True, "bob")).result(15)
+        two.submit(PolicyLoaded(documented("p1"), "bob")).result(15)
+        assert two.submit(AlertsArrived([alert()])).result(15)[0]["result"] == "dry_run"
+
+
+def test_a_process_without_a_policy_of_its_own_takes_that_of_the_first_start() -> None:
+    disk = Disk()
+    made = documented("p1")
+    one, _ = sharing(disk, policy=made)
+    worker, _ = sharing(disk, policy=Policy(), adopt={made.document: made}.__getitem__)
+    with started(one), started(worker):
+        one.submit(PolicyLoaded(made, "start")).result(15)
+        assert worker.submit(AlertsArrived([alert()])).result(15)[0]["result"] == "dry_run"
+        assert worker.policy is made
+
+
+def test_clocks_that_differ_a_little_make_no_step_back() -> None:
+    disk = Disk()
+    (one, _), (two, _) = sharing(disk), sharing(disk)
+    two.clock.advance(-head_module.SMEAR / 2)
+    with started(one), started(two):
+        one.submit(Heartbeat()).result(15)
+        two.submit(Heartbeat()).result(15)
+        two.clock.advance(-10.0)
+        two.submit(Heartbeat()).result(15)
+    times = [event["ts"] for event in events(one.ledger)]
+    assert times == [T0, T0, T0 - 10.0 - head_module.SMEAR / 2]

@@ -38,11 +38,12 @@ class Hands:
         self.action = FakeAction()
         self.silenced: dict[str, Silenced] = {}
         self.head = HeadThread(self.ledger, self.clock, by or many())
-        self.runner = Runner(self.head, {"fake": self.action}, self.clock, self.silenced.get)
+        self.runner = Runner(self.head, {"fake": self.action}, self.clock, self.silenced.get, instance="here")
         self.head.start()
         if live:
             self.head.submit(SetMode(True, False, "ann")).result(15)
         self.head.listeners.append(self.runner.listen)
+        self.head.followers.append(self.runner.follow)
 
     def hear(self, count: int = 1) -> list[str]:
         heard = [alert(instance=f"i{n}") for n in range(count)]
@@ -311,10 +312,9 @@ def test_a_start_whose_answer_is_lost_never_happens() -> None:
         it.ledger.fail("after_commit")
         it.runner.start()
         wait_until(lambda: not it.runner.holds(rid))
-        for _ in range(3):
-            it.runner.sweep()
-        it.head.submit(Heartbeat()).result(15)
-        assert it.states([rid]) == ["running"] and it.action.runs == []
+        wait_until(lambda: it.runner.sweep() or it.states([rid]) == ["expired"], what="the end")
+        assert it.row(rid).reason == "not_started" and it.action.runs == []
+        assert list(it.head.state.deferred) == [it.row(rid).fingerprint]
 
 
 def test_a_head_that_breaks_over_one_does_not_end_the_hands() -> None:

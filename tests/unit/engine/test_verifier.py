@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 
-from autoheal.core.moves.acting import MayStart, Outcome, Probed, Start
+from autoheal.core.moves.acting import AGAIN, MayStart, Outcome, Probed, Start
 from autoheal.core.moves.people import Cancel, SetMode, Settle
 from autoheal.core.policy import Policy, VerifySpec
-from autoheal.engine.ports import ActionResult, Active
+from autoheal.engine.ports import ActionResult, Active, Seen
 from autoheal.testing.fake_world import FakeAlertmanagers
 from autoheal.testing.memory_ledger import Disk
 from tests.unit.core.make import Play, alert, policy, resolved, rule, step
@@ -290,20 +289,27 @@ async def test_an_end_whose_answer_was_lost_is_verified_all_the_same() -> None:
     assert len(house.of_kind("action_ok")) == 1
 
 
-async def test_a_start_whose_answer_was_lost_is_probed_and_never_run() -> None:
+async def test_a_start_whose_answer_was_lost_did_not_happen_and_is_decided_again() -> None:
     house = House(looked_at(), alertmanagers=FakeAlertmanagers())
-    assert house.alertmanagers is not None
+    lost: list[int] = []
+    heard = alert()
 
     class LosesTheStart(FakeAlertmanagers):
         async def alerts(self, matchers: Any = ()) -> Any:
-            house.ledger.fail("after_commit")
-            return Active([])
+            if not lost:
+                lost.append(1)
+                house.ledger.fail("after_commit")
+            return Active([Seen(heard.fingerprint, heard.labels, heard.starts_at)])
 
     house.engine.book.alertmanagers = LosesTheStart()
     async with house.running():
-        [heard] = await house.hear(alert())
-        done = await house.comes_to(heard["remediation_id"], "healed")
-        assert done.reason == "probe" and house.action.runs == []
+        [answer] = await house.hear(heard)
+        done = await house.comes_to(answer["remediation_id"], "expired")
+        assert done.reason == "not_started" and house.action.runs == []
+        house.clock.advance(AGAIN)
+        again = await house.until(lambda: house.of_kind("decision_act")[1:])
+        await house.comes_to(again[0]["remediation_id"], "healed")
+        assert len(house.action.runs) == 1
 
 
 async def test_what_is_in_hand_is_not_probed() -> None:
@@ -313,8 +319,7 @@ async def test_what_is_in_hand_is_not_probed() -> None:
         [heard] = await house.hear(alert())
         await house.comes_to(heard["remediation_id"], "running")
         for _ in range(5):
-            house.engine.verifier.sweep(house.engine.runner.holds)
-            await asyncio.sleep(0)
+            await house.engine.verifier.sweep()
         assert house.engine.verifier._tasks == {} and house.probes.asked == []
         house.action.release()
         await house.comes_to(heard["remediation_id"], "healed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from itertools import count
 from math import inf
 from pathlib import Path
@@ -55,18 +56,33 @@ def oracle(lines: list[str], q: dict[str, Any]) -> list[str]:
     return [line for line in lines if matches(line)][-q["n"] :]
 
 
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    numbers = count()
-    return lambda: Trail(tmp_path_factory.mktemp("query") / str(next(numbers)))
+asked = given(
+    batches=st.lists(st.lists(event, min_size=1, max_size=12), max_size=4), questions=st.lists(question, min_size=5)
+)
+Batches = list[list[dict[str, Any]]]
+Questions = list[dict[str, Any]]
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(batches=st.lists(st.lists(event, min_size=1, max_size=12), max_size=4), questions=st.lists(question, min_size=5))
+@asked
 def test_the_same_answer_as_reading_everything(
-    fresh: Any, batches: list[list[dict[str, Any]]], questions: list[dict[str, Any]]
+    new_trail: Callable[[], Trail], batches: Batches, questions: Questions
 ) -> None:
-    trail = fresh()
+    same_as_the_oracle(new_trail, batches, questions)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@asked
+def test_the_same_answer_as_reading_everything_on_postgres(
+    new_trail: Callable[[], Trail], batches: Batches, questions: Questions
+) -> None:
+    same_as_the_oracle(new_trail, batches, questions)
+
+
+def same_as_the_oracle(new_trail: Callable[[], Trail], batches: Batches, questions: Questions) -> None:
+    trail = new_trail()
     try:
         for batch in batches:
             trail.add(*batch)
@@ -158,6 +174,7 @@ def test_readers_share_the_pool_while_the_head_writes(trail: Trail) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_every_column_is_found_through_its_index(trail: Trail) -> None:
     """The plans, not the clock: no filter reads the whole table."""
     seen: list[str] = []

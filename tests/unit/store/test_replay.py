@@ -22,6 +22,8 @@ from autoheal.engine.head import HeadThread
 from autoheal.engine.ports import Fact, StoreUnavailable
 from autoheal.store import replay
 from autoheal.store.connection import sqlite_url
+from autoheal.store.postgres import PostgresLedger
+from autoheal.store.query import Reader
 from autoheal.store.replay import verify_state
 from autoheal.store.sqlite import SqliteLedger, database_path
 from autoheal.store.verify import Report, verify_database
@@ -37,9 +39,11 @@ class Headed(Play):
     """Each move is played by a real head on a real ledger."""
 
     directory: Path = field(default_factory=Path)
+    url: str = ""
 
     def __post_init__(self) -> None:
-        self.ledger = SqliteLedger(self.directory)
+        self.ledger: SqliteLedger | PostgresLedger
+        self.ledger = PostgresLedger(self.url) if self.url else SqliteLedger(self.directory)
         self.clock = ManualClock(self.now)
         self.head = HeadThread(self.ledger, self.clock, self.policy)
         self.head.start()
@@ -79,7 +83,7 @@ def story(it: Headed) -> None:
         rid = it.hear(about)[0]["remediation_id"]
         if verb is not None:
             it.play(verb(rid, "ann"))
-    it.play(Mark(healed, "ann", known=row_of(it.directory, healed)))
+    it.play(Mark(healed, "ann", known=row_of(it, healed)))
     it.play(Acked("s1", {"alertname": "C"}, it.now + 60, "ann", "later"))
     it.play(Acked("s2", {"alertname": "D"}, it.now + 60, "ann"))
     it.play(AckHides("s1", {"f": {"labels": {"alertname": "C"}, "starts_at": T0}}))
@@ -92,10 +96,11 @@ def story(it: Headed) -> None:
     it.wake()
 
 
-def row_of(directory: Path, rid: str) -> dict[str, Any]:
-    with closing(sqlite3.connect(database_path(directory))) as connection:
-        [(data,)] = connection.execute("select data from remediations where id = ?", (rid,)).fetchall()
-    found: dict[str, Any] = orjson.loads(data)
+def row_of(it: Headed, rid: str) -> dict[str, Any]:
+    with closing(Reader(it.ledger.url)) as reader:
+        row = reader.remediation(rid)
+    assert row is not None
+    found: dict[str, Any] = orjson.loads(row.data)
     return found
 
 
@@ -180,9 +185,9 @@ def test_what_happens_while_it_reads_is_taken_in(tmp_path: Path, monkeypatch: py
     it = Headed(FIRST, directory=tmp_path)
     it.mode(True, False)
     [first, second] = [*it.act(alert("A")), *it.act(alert("B"))]
-    it.play(Mark(first, "ann", known=row_of(tmp_path, first)))
+    it.play(Mark(first, "ann", known=row_of(it, first)))
     meanwhile: Iterator[Any] = iter(
-        [lambda: it.play(Mark(second, "ann", known=row_of(tmp_path, second))), lambda: it.act(alert("D"))]
+        [lambda: it.play(Mark(second, "ann", known=row_of(it, second))), lambda: it.act(alert("D"))]
     )
     report = verify_state(it.ledger.url, lambda done, last: next(meanwhile, lambda: None)())
     it.stop()

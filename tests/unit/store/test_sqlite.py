@@ -25,6 +25,12 @@ from autoheal.store.sqlite import SqliteLedger
 from tests.unit.store.trail import Trail
 
 
+@pytest.fixture
+def dialect() -> str:
+    """Here the tests are about the embedded ledger alone."""
+    return "sqlite"
+
+
 @contextmanager
 def files_end_at(limit: int) -> Iterator[None]:
     """No file may grow beyond `limit` bytes: what a full disk looks like to a writer."""
@@ -177,7 +183,7 @@ def test_a_newer_schema_is_refused_and_untouched(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as link:
         link.execute("UPDATE alembic_version SET version_num='9999'")
         link.commit()
-    with pytest.raises(migrate.SchemaMismatch, match=r"9999, newer than .*0001"):
+    with pytest.raises(migrate.SchemaMismatch, match=r"9999, newer than .*0002"):
         SqliteLedger(tmp_path)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as link:
         link.execute(f"UPDATE alembic_version SET version_num='{VERSION}'")
@@ -195,16 +201,6 @@ def test_check_says_what_to_do(tmp_path: Path) -> None:
         migrate.check(link)
     engine.dispose()
     assert not migrate.upgrade(url)
-
-
-def test_a_migration_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    engine = connection.writer(connection.sqlite_url(tmp_path / "x.db"))
-    with pytest.raises(RuntimeError), engine.begin() as link:
-        migrate.bring_up(link)
-        raise RuntimeError("power cut")
-    with engine.begin() as link:
-        assert migrate.current(link) is None
-    engine.dispose()
 
 
 def test_the_migrations_make_the_tables_that_the_code_means_and_go_down_again(tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -235,24 +232,15 @@ DAMAGES: dict[str, Damage] = {
 }
 
 
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Trail]:
-    numbers = count()
-
+@pytest.fixture
+def fresh(new_trail: Callable[[], Trail]) -> Callable[[], Trail]:
     def make() -> Trail:
-        trail = Trail(tmp_path_factory.mktemp("db") / str(next(numbers)))
+        trail = new_trail()
         trail.add(*EVENTS)
         written(trail.copy, trail.lines)
         return trail
 
     return make
-
-
-def harm(trail: Trail, *statements: tuple[str, tuple[Any, ...]]) -> None:
-    with closing(sqlite3.connect(trail.database)) as link:
-        for sql, values in statements:
-            link.execute(sql, values)
-        link.commit()
 
 
 def test_a_whole_ledger_is_fine_beside_its_copy(fresh: Callable[[], Trail]) -> None:
@@ -267,7 +255,7 @@ def test_a_whole_ledger_is_fine_beside_its_copy(fresh: Callable[[], Trail]) -> N
 def test_damage_to_the_database_is_found_and_named(fresh: Callable[[], Trail], name: str) -> None:
     sql, values, wrong = DAMAGES[name]
     trail = fresh()
-    harm(trail, (sql, values))
+    trail.sql((sql, values))
     report = verify_database(trail.url)
     assert wrong in {problem.wrong for problem in report.problems}, report.problems
     named_ids = {problem.event_id for problem in report.problems if problem.wrong == wrong}
@@ -276,12 +264,13 @@ def test_damage_to_the_database_is_found_and_named(fresh: Callable[[], Trail], n
     trail.close()
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(one=ids, other=ids)
 def test_lines_that_changed_places_are_named(fresh: Callable[[], Trail], one: int, other: int) -> None:
     trail = fresh()
     sql = "UPDATE events SET line=? WHERE id=?"
-    harm(trail, (sql, (LINES[other - 1], one)), (sql, (LINES[one - 1], other)))
+    trail.sql((sql, (LINES[other - 1], one)), (sql, (LINES[one - 1], other)))
     report = verify_database(trail.url)
     assert report.ok == (one == other)
     if one != other:
@@ -289,6 +278,7 @@ def test_lines_that_changed_places_are_named(fresh: Callable[[], Trail], one: in
     trail.close()
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(event_id=ids, data=st.data())
 def test_a_difference_between_copy_and_database_is_named(
@@ -312,7 +302,7 @@ def test_a_cut_copy_and_a_cut_database_are_told_apart(fresh: Callable[[], Trail]
     assert database.ok and named(copy) == {("cut", 9)}
     assert "ends at event 8, the database at event 12" in copy.problems[0].detail
     written(trail.copy, LINES)
-    harm(trail, ("DELETE FROM events WHERE id>10", ()), ("UPDATE head SET id=10, hash=?", (LINES[9][-66:-2],)))
+    trail.sql(("DELETE FROM events WHERE id>10", ()), ("UPDATE head SET id=10, hash=?", (LINES[9][-66:-2],)))
     database, copy = verify_pair([trail.copy], trail.url)
     assert database.ok and named(copy) == {("differs", 11), ("differs", 12)}
     trail.close()

@@ -16,6 +16,12 @@ from autoheal.core.remediation import RESERVED, RUNNING, UNKNOWN, VERIFYING, Rem
 from autoheal.core.template import render
 from autoheal.core.turn import Turn
 
+BUSY: Literal["busy"] = "busy"
+"""The answer to who may start, but not yet: as many as the policy lets act are acting, over all processes."""
+KILLED_WITHIN = 10.0
+"""Seconds after its timeout by which an action has ended, even where the one who ran it is gone."""
+AGAIN = 5.0
+"""Seconds after which a start that was granted and did not happen is decided again."""
 START_WINDOW = 10.0
 """Seconds within which a granted start must reach its process; later it is not started any more."""
 
@@ -35,19 +41,22 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class MayStart:
-    """A runner has a free hand: may this remediation's next step start now? All gates are walked again."""
+    """`instance` has a free hand: may this remediation's next step start now? All gates are walked again."""
 
     remediation_id: str
     silenced: Silenced | None = None
+    instance: str = ""
 
-    def play(self, turn: Turn) -> Start | None:
+    def play(self, turn: Turn) -> Start | Literal["busy"] | None:
         remediation = turn.state.remediations.get(self.remediation_id)
         if remediation is None or remediation.state != RESERVED:
             return None
+        if turn.state.busy(turn.now) >= turn.policy.limits.concurrent:
+            return BUSY
         case = Case(remediation.alert, turn.now, turn.policy, turn.state, own=remediation, silenced=self.silenced)
         decision = decide(case)
         if decision.result == "act":
-            return _start(turn, remediation, case.ruled)
+            return _start(turn, remediation, case.ruled, self.instance)
         if decision.result == "hold":
             record_go_or_hold(turn, of(remediation) | {"cmd": remediation.cmd, "trace": decision.trace}, decision)
             return None
@@ -71,7 +80,7 @@ def not_now(turn: Turn, remediation: Remediation, case: Case, decision: Decision
         budget_used_up(turn, case, decision.why)
 
 
-def _start(turn: Turn, remediation: Remediation, rule: Rule) -> Start | None:
+def _start(turn: Turn, remediation: Remediation, rule: Rule, instance: str) -> Start | None:
     step = rule.steps[remediation.step]
     alert = remediation.alert
     try:
@@ -99,8 +108,11 @@ def _start(turn: Turn, remediation: Remediation, rule: Rule) -> Start | None:
             "action": step.action.kind,
             "token": token,
             "timeout": step.timeout,
+            "run_until": turn.now + step.timeout + KILLED_WITHIN,
+            "instance": instance or None,
             "verify": verify,
             "wait_seconds": round(turn.now - remediation.received_at, 6),
+            "queued_seconds": round(turn.now - (remediation.queued_at or turn.now), 6),
         },
     )
     return Start(remediation.id, token, step.action.kind, options, step.timeout, cmd, turn.now + START_WINDOW)
@@ -175,9 +187,12 @@ class Outcome:
             step_failed(turn, remediation, "action_fail", fields)
         elif self.status == "unknown" and not late:
             turn.emit("action_unknown", of(remediation) | fields | {"state": UNKNOWN, "effect": "unknown"})
-        elif self.status == "not_started" and not late:
+        elif self.status == "not_started":
+            if late:
+                settle(turn, f"remediation:{remediation.id}", "late_outcome")
             end = {"state": "expired", "reason": "not_started", "not_started": True}
-            turn.emit("cancelled", of(remediation) | fields | end)
+            again = turn.now + AGAIN if turn.state.mode.acts else None
+            turn.emit("cancelled", of(remediation) | fields | end | {"until": again})
         return True
 
     def _ok(self, turn: Turn, remediation: Remediation, fields: dict[str, Any]) -> None:

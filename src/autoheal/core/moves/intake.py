@@ -193,6 +193,7 @@ def _decided(case: Case, decision: Decision, origin: str) -> dict[str, Any]:
         "rule": rule.name,
         "remediation_id": None,
         "cmd": case.cmd(),
+        "queue": rule.queue_for(alert) or None,
         "attempt": slot.attempt + 1 if again and slot is not None else 1,
         "key": case.key,
         "labels": alert.labels,

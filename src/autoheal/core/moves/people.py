@@ -135,6 +135,7 @@ class SetMode:
     """Switch the mode. `urgent`: the brake goes before whatever waits at the head, and is always let in."""
 
     urgent: ClassVar[bool] = True
+    judges: ClassVar[bool] = False
 
     enabled: bool
     dry_run: bool

@@ -3,60 +3,107 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from autoheal.core.moves.escalate import settle
+from autoheal.core.moves.escalate import escalate, settle
 from autoheal.core.moves.intake import of
 from autoheal.core.moves.people import SetMode, release
 from autoheal.core.policy import Policy
 from autoheal.core.remediation import HELD
+from autoheal.core.state import State
 from autoheal.core.turn import Turn
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The process begins. The environment's mode wins unless a run-time one was set under the same environment."""
+    """The process begins. The environment's mode wins unless a run-time one was set under the same environment.
+
+    `beside`: the (enabled, dry_run) of every other remediator that lives; where they differ the safer one holds.
+    `living`: the instances of all other processes that live, so that what they run counts as in good hands.
+    """
 
     version: str
     enabled: bool
     dry_run: bool
     instance: str = ""
+    judges: ClassVar[bool] = False
+    """Needs no policy, so that it is possible even where the one in force cannot be read."""
+
     imported: int = 0
+    beside: tuple[tuple[bool, bool], ...] = ()
+    living: frozenset[str] = frozenset()
 
     def play(self, turn: Turn) -> None:
-        interrupted = sum(1 for r in turn.state.remediations.values() if r.state == "running")
+        lost = [r for r in turn.state.running if turn.state.remediations[r].owner not in self.living]
+        interrupted = len(lost)
         turn.emit(
             "started",
             {
                 "version": self.version,
                 "instance": self.instance or None,
+                "beside": len(self.living) or None,
                 "open": len(turn.state.remediations),
                 "interrupted": interrupted,
                 "imported": self.imported or None,
             },
         )
-        env = f"enabled={self.enabled} dry_run={self.dry_run}".lower()
+        enabled, dry_run = min([(self.enabled, self.dry_run), *self.beside], key=_dares)
+        env = environment_of(enabled, dry_run)
         mode = turn.state.mode
         if self.imported:
-            SetMode(self.enabled, True, "autoheal", "import", env).play(turn)
+            SetMode(enabled, True, "autoheal", "import", env).play(turn)
         elif mode.source in ("api", "import") and mode.env == env:
             return
-        elif (mode.enabled, mode.dry_run, mode.source) != (self.enabled, self.dry_run, "env") or mode.env != env:
-            SetMode(self.enabled, self.dry_run, "environment", "env", env).play(turn)
+        elif (mode.enabled, mode.dry_run, mode.source) != (enabled, dry_run, "env") or mode.env != env:
+            SetMode(enabled, dry_run, "environment", "env", env).play(turn)
+
+
+def environment_of(enabled: bool, dry_run: bool) -> str:
+    """How an environment's setting of the mode is noted, so that a run-time mode can be bound to it."""
+    return f"enabled={enabled} dry_run={dry_run}".lower()
+
+
+def _dares(mode: tuple[bool, bool]) -> int:
+    """How much a mode, given as (enabled, dry_run), lets happen: off least, live most."""
+    enabled, dry_run = mode
+    return 2 if enabled and not dry_run else 1 if dry_run else 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted:
+    """A process begins that acts on what others decide; it has no say in the mode and the policy."""
+
+    judges: ClassVar[bool] = False
+
+    version: str
+    instance: str
+    queues: tuple[str, ...]
+
+    def play(self, turn: Turn) -> None:
+        turn.emit(
+            "started",
+            {"version": self.version, "instance": self.instance, "role": "worker", "queues": list(self.queues)},
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
+    judges: ClassVar[bool] = False
+
     reason: str
     running: int = 0
+    instance: str = ""
 
     def play(self, turn: Turn) -> None:
-        turn.emit("stopped", {"reason": self.reason, "running": self.running, "open": len(turn.state.remediations)})
+        fields = {"reason": self.reason, "running": self.running, "open": len(turn.state.remediations)}
+        turn.emit("stopped", fields | {"instance": self.instance or None})
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyLoaded:
     """A policy, built whole, takes the place of the old one. What has not started is judged by it at its start."""
+
+    judges: ClassVar[bool] = False
 
     policy: Policy
     actor: str = ""
@@ -91,11 +138,16 @@ class PolicyRejected:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
+    judges: ClassVar[bool] = False
+
+    instance: str = ""
+
     def play(self, turn: Turn) -> None:
         mode = turn.state.mode
         turn.emit(
             "heartbeat",
             {
+                "instance": self.instance or None,
                 "enabled": mode.enabled,
                 "dry_run": mode.dry_run,
                 "open": len(turn.state.remediations),
@@ -138,6 +190,29 @@ class Wake:
         return sum(1 for at in used.times if at > turn.now - limit.per) < limit.count
 
 
-def wants_wake(turn_state: Any, now: float) -> bool:
+def wants_wake(state: State) -> bool:
     """Whether `Wake` would find something to look at; keeps an idle service from writing."""
-    return bool(turn_state.escalations) or any(r.state == HELD for r in turn_state.remediations.values())
+    return bool(state.escalations) or any(r.state == HELD for r in state.remediations.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """Work waits in a queue that no worker takes from, or the broker is gone: a person must know, once."""
+
+    queue: str
+    waiting: int
+    why: str = "no worker serves it"
+
+    def play(self, turn: Turn) -> None:
+        summary = f"{self.waiting} remediations wait in queue {self.queue}: {self.why}"
+        escalate(turn, f"queue:{self.queue}", "critical", "unserved", summary, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The queue is served again."""
+
+    queue: str
+
+    def play(self, turn: Turn) -> None:
+        settle(turn, f"queue:{self.queue}", "over")

@@ -1,4 +1,7 @@
-"""The ledger and the engine's state: head, events, clock steps, facts, remediations."""
+"""The ledger and the engine's state: head, events, clock steps, facts, remediations.
+
+On PostgreSQL the events are partitioned by id from here on: nothing could be written to one before revision 0002.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,7 @@ def _ledger() -> None:
         sa.Column("rule", sa.Text()),
         sa.Column("remediation_id", sa.Text()),
         sa.Column("line", sa.Text(), nullable=False),
+        postgresql_partition_by="RANGE (id)",
     )
     op.create_index("events_kind", "events", ["kind", "id"])
     for name in ("alertname", "rule", "remediation_id"):
