@@ -148,7 +148,7 @@ def test_a_worker_acts_in_its_queue_and_goes_in_order(site: Site) -> None:
     assert worker.metric('autoheal_actions_total{alertname="A",result="executed"}') == 1
     assert worker.metric("autoheal_queue_wait_seconds_count") == 1
     assert worker.metric("autoheal_queue_up") == 1
-    assert worker.metric('autoheal_workers{queue="autoheal"}') == 1
+    wait_until(lambda: worker.metric('autoheal_workers{queue="autoheal"}') == 1, 15, "the first sweep's look")
     assert worker.get("/healthz").status_code == 200 and worker.get("/nothing").status_code == 404
     assert worker.process.terminate() == 0
     [stopped] = site.events("stopped")

@@ -98,7 +98,7 @@ class Cluster:
             worker.env["AUTOHEAL_WORKER_PORT"] = str(worker.port)
         self._reader, self._claims = Reader(self.url), PostgresClaims(self.url, "test:0:0")
         self._trail: list[dict[str, Any]] = []
-        self._lock = threading.Lock()
+        self._lock, self._over = threading.Lock(), False
 
     @property
     def members(self) -> list[Remediator]:
@@ -119,6 +119,7 @@ class Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over = True
         for member in self.members:
             member.__exit__()
         self._reader.close()
@@ -166,9 +167,12 @@ class Cluster:
     # ---- the trail, as the database has it ---------------------------------------------------------------------
 
     def trail(self) -> list[dict[str, Any]]:
-        """Every event so far, heartbeats too; what was read before is not read again."""
+        """Every event so far, heartbeats too; what was read before is not read again, nor anything after the end."""
         with self._lock:
-            while fresh := self._reader.lines_after(self._trail[-1]["id"] if self._trail else 0, 5000):
+            while not self._over:
+                fresh = self._reader.lines_after(self._trail[-1]["id"] if self._trail else 0, 5000)
+                if not fresh:
+                    break
                 self._trail += [orjson.loads(line) for _, line in fresh]
             return self._trail
 

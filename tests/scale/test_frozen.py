@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.service import alert
 from tests.crash.storm import healthy_target
-from tests.scale.cluster import Cluster, Senders, seed
+from tests.scale.cluster import LEASE, OPTIONS, Cluster, Senders, seed
 from tests.scale.proof import Proof, scale_policy, settled
 from tests.servers import Postgres, Redis, postgres, redis, wait_until
 
@@ -64,6 +64,24 @@ def test_a_worker_is_stopped_in_the_middle_of_an_action_and_woken_after_it_was_g
         cluster.await_event("settled", remediation_id=plain["remediation_id"], reason="late_outcome")
     kinds = [e["kind"] for e in cluster.trail() if e.get("remediation_id") == checked["remediation_id"]]
     assert kinds == ["decision_act", "action_started", "verify_ok"]
+
+
+def test_a_worker_that_has_just_come_is_not_taken_for_gone(tmp_path: Path, servers: tuple[Postgres, Redis]) -> None:
+    """It acts before anybody has heard of it."""
+    chance, rare = seed(6), 1.9
+    options = [option for option in OPTIONS if "RENEW" not in option]
+    options.append(f"--set=autoheal.engine.presence:RENEW={rare}")
+    with cluster_on(tmp_path, servers, workers=1, options=options) as (cluster, senders):
+        [worker] = cluster.workers
+        worker.stop()
+        assert senders.directly([alert("Waiting", instance="a")], chance)
+        senders.over.wait(LEASE)  # so that the remediators believe in what they see
+        worker.start()
+        cluster.await_event("action_started", alertname="Waiting")
+        senders.over.wait(rare + LEASE)
+        (tmp_path / "gate").touch()
+        cluster.await_event("action_ok", alertname="Waiting")
+    assert [e for e in cluster.trail() if e["kind"] in ("action_unknown", "escalated")] == []
 
 
 @pytest.mark.parametrize("point", ["before_spawn", "after_commit"])

@@ -149,7 +149,7 @@ def test_everything_dies_in_turn_and_each_cause_is_acted_on_once(
             if chance.random() < 0.3:
                 senders.directly(alerts, chance)
 
-        with Background(load, every=0.15):
+        with Background(load, every=0.08):
             each_is_killed(stage)
             each_dies_at_its_points(stage)
             the_database_is_killed(stage)

@@ -54,3 +54,7 @@ def show(found: dict[str, Any], now: float) -> None:
     since = f"since {render.when_and_age(found['since'], now)}" if found.get("since") else ""
     render.say(render.text(name, _STYLES[name]), since, by, source)
     render.say(render.text(_MEANS[name], "dim"))
+    if found.get("unconfirmed"):
+        which = ", ".join(found["unconfirmed"])
+        text = f"not confirmed by {which}: frozen or cut off, it may still begin what it had leave for seconds ago"
+        render.say(render.text(text, "bold yellow"))

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from autoheal.core.gates import Silenced
 from autoheal.core.moves.intake import Recheck
+from autoheal.core.moves.people import SetMode
 from autoheal.core.moves.service import Heartbeat, PolicyLoaded, Started, Stopped, Wake, wants_wake
 from autoheal.engine.acks import AckWatch
 from autoheal.engine.book import AlertBook
@@ -30,6 +32,8 @@ DUE_LEASE: float = 10.0
 """Seconds for which a deferred alert that is due is one process's to decide again."""
 WAKE_LEASE: float = 2.0
 REMEDIATOR = "remediator"
+CONFIRM: float = 3.0
+"""Seconds that a change of the mode waits for the other processes to say that it has reached them."""
 TRY_AGAIN = 2.0
 """Seconds between two attempts to write while the store is down."""
 
@@ -95,11 +99,12 @@ class Engine:
         await self.head.play(self._begun())
         await self.head.play(PolicyLoaded(policy, "start"))
         self.head.listeners += [self.runner.listen]
-        self.head.followers += [self.runner.follow, self.verifier.listen, self.acks.listen]
+        self.head.followers += [self.runner.follow, self.attendance.follow, self.verifier.listen, self.acks.listen]
         if self.dispatcher is not None:
             self.head.listeners.append(self.dispatcher.listen)
             self.dispatcher.start()
         self.runner.start()
+        self.attendance.arrived(self.head.state.last_id)
         await self.verifier.start()
         await self._beat()
         self._tasks = [
@@ -136,6 +141,28 @@ class Engine:
             beside=tuple((bool(enabled), bool(dry_run)) for enabled, dry_run in modes),
             living=frozenset(p.instance for p in others),
         )
+
+    async def switch(self, move: SetMode) -> dict[str, Any]:
+        """Change the mode; answered when it has reached every living process, so that nothing starts any more under
+        the old one. Who did not say so in time is named as `unconfirmed`: frozen, or cut off from the ledger, it may
+        still begin, within seconds, what it was given leave for before."""
+        answer: dict[str, Any] = await self.head.play(move)
+        event_id = answer.pop("id")
+        if self.claims.alone:
+            return answer
+        deadline = self.clock.monotonic() + CONFIRM
+        while True:
+            try:
+                missing = await asyncio.to_thread(self.attendance.not_seen, event_id)
+            except StoreUnavailable as error:
+                log.warning("brake_not_confirmed", error=str(error))
+                missing = [process.instance for process in self.attendance.others()]
+            if not missing:
+                return answer
+            if self.clock.monotonic() >= deadline:
+                log.warning("brake_not_confirmed", instances=missing)
+                return answer | {"unconfirmed": missing}
+            await asyncio.sleep(0.02)
 
     # ---- what the runner's threads ask -----------------------------------------------------------------------
 

@@ -63,8 +63,9 @@ class Hands:
         options = self.options
         self.head.submit(WorkerStarted(options.version, self.claims.instance, options.queues)).result()
         self.head.listeners.append(self.runner.listen)
-        self.head.followers.append(self.runner.follow)
+        self.head.followers += [self.runner.follow, self.attendance.follow]
         self.runner.start()
+        self.attendance.arrived(self.head.state.last_id)
         for thread in self._threads:
             thread.start()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
 
+from autoheal.core.events import Event
 from autoheal.engine.clock import LedgerClock
 from autoheal.engine.ports import Claims, Clock, Presence, StoreUnavailable
 
@@ -18,6 +19,8 @@ LEASE: float = 15.0
 RENEW: float = 5.0
 """Seconds between two times that it says so."""
 TRY_AGAIN: float = 1.0
+SEEN = "mode_seen"
+"""Under this name a process says which change of the mode was the last that reached it."""
 
 
 class Attendance:
@@ -33,6 +36,8 @@ class Attendance:
         self._data = data
         self._others: dict[str, Presence] = {}
         self._since: float | None = None
+        self._seen = 0
+        self._poke = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
@@ -45,6 +50,7 @@ class Attendance:
     def stop(self) -> None:
         """Leave in order: what we held is free at once."""
         self._stop.set()
+        self._poke.set()
         if self._thread.is_alive():
             self._thread.join(10)
         try:
@@ -67,11 +73,34 @@ class Attendance:
         found = self._others.get(instance)
         return found is None or not found.alive
 
+    # ---- the mode --------------------------------------------------------------------------------------------
+
+    def follow(self, events: Sequence[Event], lines: Sequence[str], took: float) -> None:
+        """After every commit, behind whoever holds the brake: a new mode has arrived here, and we say so at once."""
+        for event in events:
+            if event["kind"] == "mode_changed":
+                self.arrived(event["id"])
+
+    def arrived(self, event_id: int) -> None:
+        """The brake is as the ledger had it at this event: a start has read it."""
+        self._seen = max(self._seen, event_id)
+        self._poke.set()
+
+    def not_seen(self, event_id: int) -> list[str]:
+        """The other living processes that have not said yet that a mode of this event, or a later one, is theirs."""
+        found = self.claims.processes()
+        mine = self.claims.instance
+        return [p.instance for p in found if p.alive and p.instance != mine and p.data.get(SEEN, 0) < event_id]
+
     # ---- the thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         pause = RENEW
-        while not self._stop.wait(pause):
+        while True:
+            self._poke.wait(pause)
+            self._poke.clear()
+            if self._stop.is_set():
+                return
             pause = RENEW
             try:
                 self._renew()
@@ -88,7 +117,7 @@ class Attendance:
         asked = self._clock.monotonic()
         if self._since is not None and asked - self._last > LEASE:
             self._since = None  # we were stopped for so long that others took us for gone, and know as little of them
-        told = self.claims.present(LEASE, self._data)
+        told = self.claims.present(LEASE, {**self._data, SEEN: self._seen})
         answered = self._clock.monotonic()
         if isinstance(self._clock, LedgerClock):
             self._clock.feed(told, asked, answered)

@@ -271,10 +271,7 @@ def _mode(app: FastAPI, service: Remediator) -> None:
     async def set_mode(request: Request, change: ModeChange) -> dict[str, Any]:
         """Switch; once this is answered nothing more starts under the old mode."""
         caller = _caller(request, service, ADMIN, changes=True)
-        answer: dict[str, Any] = await service.head.play(
-            SetMode(change.enabled, change.dry_run, caller.name, "api", service.env)
-        )
-        return answer
+        return await service.engine.switch(SetMode(change.enabled, change.dry_run, caller.name, "api", service.env))
 
     @app.post("/policy/reload", tags=["operation"], responses=CHANGES)
     @app.post("/-/reload", tags=["operation"], include_in_schema=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -123,11 +124,25 @@ A statement that was sent in part keeps the first of these off: there it is `tra
 """
 _IN_ALL = "SELECT set_config(name, '8s', false) FROM pg_settings WHERE name = 'transaction_timeout'"
 
-UNLIMITED = (
+_UNLIMITED = (
     "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN "
     "('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
 )
-"""For the rest of a transaction that may take as long as it takes."""
+
+ANSWER_SECONDS = 15.0
+"""How long the server may say nothing at all, frozen perhaps, before the connection is given up."""
+
+
+@contextmanager
+def unlimited(link: Any) -> Iterator[None]:
+    """A transaction of a psycopg connection, from its first statement on, that may take as long as it takes."""
+    before, link.answer_seconds = link.answer_seconds, None
+    link.execute(_UNLIMITED)
+    try:
+        yield
+    finally:
+        link.answer_seconds = before
+
 
 READER = SESSION | {
     "default_transaction_read_only": "on",
@@ -163,6 +178,8 @@ def _postgres(url: str, settings: Mapping[str, str], attributes: Mapping[str, st
     parsed = parsed_url(url)
     arguments = {name: value for name, value in (_LINK | dict(attributes)).items() if name not in parsed.query}
     try:
+        from autoheal.store.bounded import BoundedConnection
+
         engine = create_engine(parsed, paramstyle="format", connect_args=arguments, hide_parameters=True, **options)
     except ModuleNotFoundError as error:
         raise Permanent("PostgreSQL needs its driver: pip install 'autoheal[scale]'") from error
@@ -173,11 +190,16 @@ def _postgres(url: str, settings: Mapping[str, str], attributes: Mapping[str, st
         ask.append(_IN_ALL)
     statement = "; ".join(ask)
 
+    def connect(dialect: object, record: object, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+        return BoundedConnection.connect(*arguments, **options)
+
     def prepare(connection: Any, record: object) -> None:
+        connection.answer_seconds = ANSWER_SECONDS
         before, connection.autocommit = connection.autocommit, True
         connection.execute(statement)
         connection.autocommit = before
 
+    event.listen(engine, "do_connect", connect)
     event.listen(engine, "connect", prepare)
     return engine
 

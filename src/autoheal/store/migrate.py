@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
@@ -82,9 +82,9 @@ def make_ready(engine: Engine) -> None:
 
 
 def _bring_up_alone(engine: Engine) -> bool:
-    with _told(engine), engine.begin() as connection:
+    with _told(engine), ExitStack() as stack, engine.begin() as connection:
         if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(connections.UNLIMITED)
+            stack.enter_context(connections.unlimited(connection.connection.driver_connection))
             connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
             connection.exec_driver_sql("SET LOCAL lock_timeout = '3s'")

@@ -42,9 +42,8 @@ class PostgresLedger(SqlLedger):
     def _read_all(self) -> Snapshot:
         link = self._link.driver_connection
         try:
-            with link.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                cursor.execute(connection.UNLIMITED)
+            link.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            with connection.unlimited(link), link.cursor() as cursor:
                 return LedgerTransaction(cursor, self._statements, lock=False).everything()
         except self._errors as error:
             raise StoreUnavailable(self._text(error)) from error

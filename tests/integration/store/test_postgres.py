@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autoheal.core.errors import Permanent
 from autoheal.engine.ports import Fact, Head, StoreUnavailable
 from autoheal.store import connection, migrate, partitions
+from autoheal.store.claims import PostgresClaims
 from autoheal.store.migrate import SchemaMismatch
 from autoheal.store.postgres import PostgresLedger
 from autoheal.store.query import Reader
@@ -300,6 +302,51 @@ def test_whoever_waits_too_long_for_the_head_gives_up(
     with holder.transaction(), pytest.raises(StoreUnavailable, match="lock timeout"), waiting.transaction():
         pass
     assert add(waiting).id == 1
+
+
+def test_a_server_that_is_frozen_is_unavailable(
+    tmp_path: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.3)
+    with (
+        postgres(tmp_path) as server,
+        closing(PostgresClaims(migrated(server.url), "a")) as claims,
+        closing(Reader(server.url)) as reader,
+    ):
+        ledger = connect(server.url)
+        head = add(ledger, 3)
+        assert reader.head() == head and claims.take(["x"], 60) == {"x"}
+        processes = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children()]
+        for process in processes:
+            process.suspend()
+        for call in (lambda: add(ledger), reader.head, lambda: claims.take(["y"], 60)):
+            with pytest.raises(StoreUnavailable, match="does not answer"):
+                call()
+        for process in processes:
+            process.resume()
+        ledger.reopen()
+        assert ledger.load().head == head == reader.head()
+        assert claims.take(["x", "y"], 60) == {"x", "y"}
+        assert add(ledger).id == 4
+
+
+def migrated(url: str) -> str:
+    migrate.upgrade(url)
+    return url
+
+
+def test_a_load_may_take_longer_than_an_answer(
+    postgres_url: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.3)
+    ledger = connect(postgres_url)
+    add(ledger)
+    ledger._statements.facts = "SELECT 'slot', 'a', '1', NULL::float8 FROM pg_sleep(0.8)"
+    assert ledger.load().facts == [Fact("slot", "a", "1")]
+    link = ledger._link.driver_connection
+    assert link.answer_seconds == 0.3
+    with pytest.raises(StoreUnavailable), ledger.transaction() as transaction:
+        transaction._cursor.execute("SELECT pg_sleep(2)")
 
 
 def test_an_error_of_the_database_on_the_way_leaves_nothing(

@@ -164,7 +164,7 @@ def test_a_row_that_another_version_wrote_can_still_be_read() -> None:
 def test_the_mode_is_set_and_audited() -> None:
     it = Play()
     answer = it.play(SetMode(True, False, "ann", env="e"))
-    assert answer == {"enabled": True, "dry_run": False, "source": "api", "since": T0, "by": "ann"}
+    assert answer == {"id": 1, "enabled": True, "dry_run": False, "source": "api", "since": T0, "by": "ann"}
     [event] = it.events
     assert event["before"] == {"enabled": False, "dry_run": True, "source": "default"} and event["actor"] == "ann"
     assert it.state.mode.acts and it.state.mode.env == "e"

@@ -150,3 +150,24 @@ async def test_while_the_claims_are_away_nothing_is_judged_twice_and_it_goes_on_
         await one.comes_to(answer["remediation_id"], "verifying")
         street.table.away = False
         await one.comes_to(answer["remediation_id"], "healed")
+
+
+async def test_the_brake_is_answered_when_it_has_reached_everybody() -> None:
+    street = Street()
+    one, two = street.house("one"), street.house("two")
+    async with one.running(), two.running():
+        answer = await one.engine.switch(SetMode(True, True, "ann"))
+        assert "unconfirmed" not in answer and "id" not in answer and answer["dry_run"]
+        assert not two.engine.runner.brake.acts
+
+
+async def test_who_does_not_confirm_the_brake_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "CONFIRM", 0.0)
+    street = Street()
+    one = street.house("one")
+    frozen = MemoryClaims(street.table, "frozen")
+    frozen.present(presence.LEASE, {"role": "worker"})
+    async with one.running():
+        assert (await one.engine.switch(SetMode(True, True, "ann")))["unconfirmed"] == ["frozen"]
+        frozen.leave()
+        assert "unconfirmed" not in await one.engine.switch(SetMode(True, False, "ann"))

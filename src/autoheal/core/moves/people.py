@@ -158,6 +158,7 @@ class SetMode:
         )
         mode = turn.state.mode
         return {
+            "id": turn.state.last_id,
             "enabled": mode.enabled,
             "dry_run": mode.dry_run,
             "source": mode.source,

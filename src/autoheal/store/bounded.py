@@ -1,0 +1,36 @@
+"""A connection to PostgreSQL on which no wait is endless: a server that is frozen while its machine still answers would
+hold a thread for ever, and no setting of the server or the network ends that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import psycopg
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """`answer_seconds`: how long to wait for an answer, None for as long as it takes. Too late is an OperationalError,
+    and the end of the connection."""
+
+    answer_seconds: float | None = None
+
+    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
+        """psycopg's own, which drives a generator that yields what it waits for."""
+        if self.answer_seconds is not None:
+            gen = self._bounded(gen, time.monotonic() + self.answer_seconds)
+        return super().wait(gen, *args, **options)
+
+    def _bounded(self, gen: Any, deadline: float) -> Generator[Any, Any, Any]:
+        try:
+            step = next(gen)
+            while True:
+                ready = yield step
+                if not ready and time.monotonic() > deadline:
+                    gen.close()
+                    self.close()
+                    raise psycopg.OperationalError("the server does not answer")
+                step = gen.send(ready)
+        except StopIteration as end:
+            return end.value
