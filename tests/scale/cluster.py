@@ -197,7 +197,11 @@ class Cluster:
 
     def lease_over(self, member: Remediator) -> bool:
         """Whether the others must take a member for gone."""
-        return not any(one.alive and pid_of(one.instance) == member.process.pid for one in self._claims.processes())
+        try:
+            there = [one.instance for one in self._claims.processes() if one.alive]
+        except StoreUnavailable:
+            return False
+        return member.process.pid not in map(pid_of, there)
 
     def owner(self, event: Mapping[str, Any]) -> Remediator:
         """The living member that an event names as its instance."""

@@ -122,7 +122,7 @@ class Service:
         self.engine = Engine(head, world, clock, options, beside)
         self.prober = ProbeSource(self.probes, _Intake(head), clock)
         self.tail = Tail(self.reader.lines_after)
-        metrics = Metrics(head, __version__)
+        self.metrics = metrics = Metrics(head, __version__)
         metrics.expect(self.policy)
         head.listeners.append(metrics.listen)
         head.followers += [self.tail.listen, self._follow]
@@ -241,8 +241,9 @@ class Service:
         task.add_done_callback(ended)
 
     def _follow(self, events: Sequence[Event], lines: Sequence[str], took: float) -> None:
-        """A policy that any process loaded brings its probes."""
+        """A policy that any process loaded brings its probes, and its names for the metrics."""
         if any(event["kind"] == "policy_loaded" for event in events):
+            self.metrics.expect(self.head.policy)
             self._loop.call_soon_threadsafe(self._policy_came.set)
 
     async def _probing(self) -> None:
@@ -309,7 +310,9 @@ class Service:
         while True:
             try:
                 if await asyncio.to_thread(self.claims.take, ["retention"], RETAIN_EVERY - 60):
-                    gone = await asyncio.to_thread(prune, self.ground.url, self.clock.now() - seconds)
+                    copied = None if self.copy is None else self.copy.next_id
+                    before = self.clock.now() - seconds
+                    gone = await asyncio.to_thread(prune, self.ground.url, before, below=copied)
                     if gone.events:
                         log.info("pruned", events=gone.events, first=gone.first)
             except StoreUnavailable as error:

@@ -297,7 +297,9 @@ class HeadThread:
             self._stale = True
             raise
         crash_point("after_commit")
-        if not self.healthy:
+        if self._strange:
+            self.healthy, self.error = False, self._estranged
+        elif not self.healthy:
             log.info("store_is_back", last_id=self.state.last_id)
             self.healthy, self.error = True, ""
         if head is not None:
@@ -324,6 +326,7 @@ class HeadThread:
         """Decide by the policy in force: the one that was loaded last, by whichever process."""
         wanted = self.state.policy.get("digest", "")
         if wanted == self.policy.digest or not wanted or self.adopt is None:
+            self._strange = ""
             return
         if self._strange != wanted:
             self._strange = wanted
@@ -339,9 +342,11 @@ class HeadThread:
                     return
                 log.error("policy_not_understood", digest=wanted, error=f"here it comes to {found.digest}")
         if any(getattr(ticket.move, "judges", True) for ticket in batch):
-            raise StoreUnavailable(
-                f"another process loaded a policy ({wanted}) that this one cannot read as it is: run one version"
-            )
+            raise StoreUnavailable(self._estranged)
+
+    @property
+    def _estranged(self) -> str:
+        return f"another process loaded a policy ({self._strange}) that this one cannot read as it is: run one version"
 
     # ---- what others write -----------------------------------------------------------------------------------
 
@@ -364,6 +369,10 @@ class HeadThread:
     def _hear(self) -> None:
         assert self.news is not None
         while rows := self.news(self._told, NEWS):
+            if not self._stale and rows[0][0] > self.state.last_id + 1:
+                log.warning("behind_retention", last_id=self.state.last_id, first_id=rows[0][0])
+                self._stale = True  # what lies between is gone: what it led to is read from the state
+                self._ready()
             events = [orjson.loads(line) for _, line in rows]
             if not self._stale:
                 with self._state_lock:

@@ -10,6 +10,12 @@ from typing import Any
 import psycopg
 
 
+class NoAnswer(psycopg.OperationalError):
+    """The wait was too long. `waited`: whoever would try again at once would wait as long again."""
+
+    waited = True
+
+
 class BoundedConnection(psycopg.Connection[Any]):
     """`answer_seconds`: how long to wait for an answer, None for as long as it takes. Too late is an OperationalError,
     and the end of the connection."""
@@ -30,7 +36,7 @@ class BoundedConnection(psycopg.Connection[Any]):
                 if not ready and time.monotonic() > deadline:
                     gen.close()
                     self.close()
-                    raise psycopg.OperationalError("the server does not answer")
+                    raise NoAnswer("the server does not answer")
                 step = gen.send(ready)
         except StopIteration as end:
             return end.value

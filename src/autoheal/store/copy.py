@@ -54,6 +54,11 @@ class AuditCopy:
         """How many lines, as far as known, the ledger has and the copy has not."""
         return max(0, self._wanted - self._written)
 
+    @property
+    def next_id(self) -> int:
+        """The first event that the copy does not have yet, as far as known."""
+        return self._written + 1
+
     def write(self, first_id: int, lines: Sequence[str]) -> None:
         """Append the lines of events `first_id`, `first_id` + 1, …, which the ledger holds already."""
         self._wanted = max(self._wanted, first_id + len(lines) - 1)

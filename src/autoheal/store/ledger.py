@@ -315,12 +315,9 @@ class SqlLedger:
     @contextmanager
     def transaction(self) -> Generator[LedgerTransaction, None, None]:
         """Begin as the only writer; leaving without an error commits, durable when it returns."""
-        if self._link is None:
-            raise StoreUnavailable("the ledger is closed")
-        connection = self._link.driver_connection
+        connection, cursor, transaction = self._begin()
         try:
-            with closing(connection.cursor()) as cursor:
-                transaction = LedgerTransaction(cursor, self._statements, self._together(connection), self._room)
+            with closing(cursor):
                 yield transaction
                 transaction.end(connection.commit)
             self._room = transaction.room
@@ -330,6 +327,27 @@ class SqlLedger:
             if isinstance(error, self._errors):
                 raise StoreUnavailable(self._text(error)) from error
             raise
+
+    def _begin(self) -> tuple[Any, Any, LedgerTransaction]:
+        """A connection, its cursor and the transaction that has begun on it. A connection that broke while nothing
+        was under way, as after a restart of the database, is replaced once."""
+        for again in (True, False):
+            if self._link is None:
+                raise StoreUnavailable("the ledger is closed")
+            connection = self._link.driver_connection
+            try:
+                cursor = connection.cursor()
+                return (
+                    connection,
+                    cursor,
+                    LedgerTransaction(cursor, self._statements, self._together(connection), self._room),
+                )
+            except self._errors as error:
+                self._roll_back(connection)
+                if not again or self._link is not None or getattr(error, "waited", False):
+                    raise StoreUnavailable(self._text(error)) from error
+                self._open()
+        raise AssertionError("unreachable")
 
     def _together(self, connection: Any) -> Together:
         return nullcontext

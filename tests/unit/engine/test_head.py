@@ -520,8 +520,10 @@ def test_a_policy_that_cannot_be_read_here_decides_nothing_here() -> None:
             two.submit(AlertsArrived([alert()])).result(15)
         two.submit(Heartbeat()).result(15)
         two.submit(SetMode(False, True, "bob")).result(15)
+        assert not two.healthy and "p2" in two.error
         two.submit(PolicyLoaded(documented("p1"), "bob")).result(15)
         assert two.submit(AlertsArrived([alert()])).result(15)[0]["result"] == "dry_run"
+        assert two.healthy
 
 
 def test_a_process_without_a_policy_of_its_own_takes_that_of_the_first_start() -> None:
@@ -533,6 +535,21 @@ def test_a_process_without_a_policy_of_its_own_takes_that_of_the_first_start() -
         one.submit(PolicyLoaded(made, "start")).result(15)
         assert worker.submit(AlertsArrived([alert()])).result(15)[0]["result"] == "dry_run"
         assert worker.policy is made
+
+
+def test_who_slept_while_events_were_let_go_of_reads_the_state_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "POLL", 0.005)
+    disk = Disk()
+    (one, _), (two, _) = sharing(disk), sharing(disk)
+    slept = two.news
+    two.news = lambda after, limit: []
+    with started(one), started(two):
+        one.submit(SetMode(True, False, "ann")).result(15)
+        one.submit(Heartbeat()).result(15)
+        assert slept is not None
+        two.news = lambda after, limit: [row for row in slept(after, limit) if row[0] > 1]
+        wait_until(lambda: two.state.last_id == 2)
+        assert two.state.mode.acts
 
 
 def test_clocks_that_differ_a_little_make_no_step_back() -> None:
