@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from bench.rig import Load, autoheal, console, free_port, have, server, table, wrk
 
@@ -21,26 +22,28 @@ rules:
 INSTANCES = 2000
 
 
+def payload(number: int) -> dict[str, Any]:
+    """An alert as Alertmanager sends it; three of four have a rule, a quarter have none."""
+    return {
+        "status": "firing",
+        "labels": {
+            "alertname": "BenchDown" if number % 4 else "NobodyCares",
+            "instance": f"10.0.{number // 250}.{number % 250}:9100",
+            "job": "node",
+            "severity": "critical",
+            "cluster": "bench",
+        },
+        "annotations": {"summary": f"instance {number} is down", "runbook_url": "https://example.invalid/runbook"},
+        "startsAt": "2026-11-21T03:06:04.119Z",
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "http://prometheus:9090/graph?g0.expr=up",
+        "fingerprint": f"{number:016x}",
+    }
+
+
 def bodies(size: int) -> list[bytes]:
-    """Alerts as Alertmanager sends them; three of four have a rule, a quarter have none."""
-    alerts = [
-        {
-            "status": "firing",
-            "labels": {
-                "alertname": "BenchDown" if i % 4 else "NobodyCares",
-                "instance": f"10.0.{i // 250}.{i % 250}:9100",
-                "job": "node",
-                "severity": "critical",
-                "cluster": "bench",
-            },
-            "annotations": {"summary": f"instance {i} is down", "runbook_url": "https://example.invalid/runbook"},
-            "startsAt": "2026-11-21T03:06:04.119Z",
-            "endsAt": "0001-01-01T00:00:00Z",
-            "generatorURL": "http://prometheus:9090/graph?g0.expr=up",
-            "fingerprint": f"{i:016x}",
-        }
-        for i in range(INSTANCES)
-    ]
+    """All alerts, `size` of them in each delivery."""
+    alerts = [payload(number) for number in range(INSTANCES)]
     head = {"version": "4", "receiver": "autoheal", "status": "firing", "groupKey": "{}:{}", "externalURL": "http://am"}
     groups = [alerts[at : at + size] for at in range(0, INSTANCES, size)]
     return [json.dumps({**head, "alerts": group}).encode() for group in groups]

@@ -1,47 +1,38 @@
-"""Out of one process: PostgreSQL, several replicas, workers; and a ledger of ten million rows, flat."""
+"""Out of one process: PostgreSQL, several replicas, workers; and a ledger of ten million events, flat."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import random
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-import psycopg
-
-from autoheal.core.events import GENESIS, seal
-from autoheal.store import migrate, partitions
+from autoheal.engine.ports import StoreUnavailable
 from autoheal.store.query import Reader
+from autoheal.store.sqlite import database_url
+from bench import growth
 from bench.acting import POLICY as ACTING
-from bench.acting import _lines, alert
+from bench.acting import alert
 from bench.intake import POLICY, bodies
-from bench.rig import Load, Server, autoheal, console, free_port, have, percentile, server, table, wait_for, wrk
+from bench.rig import Load, Server, autoheal, console, free_port, have, server, table, wait_for, wrk
 from tests.servers import Postgres, postgres, redis
 
-KINDS = (
-    ("decision_skip",) * 12 + ("webhook_received",) * 6 + ("action_dry_run", "action_ok", "action_fail", "escalated")
-)
-BEGAN = 1_760_000_000.0
-COLUMNS = "id, ts, kind, alertname, rule, remediation_id, line"
-
-
-@contextlib.contextmanager
-def replica(folder: Path, url: str, policy: str, live: bool = False, broker: str = "") -> Iterator[Server]:
-    """`autoheal serve` on PostgreSQL, with workers where there is a broker."""
-    more = {"DATABASE_URL": url, **({"REDIS_URL": broker} if broker else {})}
-    with autoheal(folder, policy, live, more) as one:
-        yield one
+CONCURRENT = 64
+"""What the policy lets act at once over all processes: more than the hands of any number of workers here."""
+HANDS = 16
+"""Of each worker."""
+BYTES_PER_EVENT = 2000
+"""On disk, both ledgers and PostgreSQL's log together."""
 
 
 @contextlib.contextmanager
 def worker(folder: Path, url: str, broker: str) -> Iterator[Server]:
-    """`autoheal worker` with four hands."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     env = {
@@ -49,6 +40,7 @@ def worker(folder: Path, url: str, broker: str) -> Iterator[Server]:
         "REDIS_URL": broker,
         "AUTOHEAL_DATA_DIR": str(folder),
         "AUTOHEAL_WORKER_PORT": str(port),
+        "AUTOHEAL_WORKER_CONCURRENCY": str(HANDS),
         "LOG_LEVEL": "ERROR",
     }
     with server([sys.executable, "-m", "autoheal", "worker"], port, "/readyz", env) as one:
@@ -76,184 +68,125 @@ def load(targets: Sequence[Server], size: int, connections: int, seconds: int, f
 
 
 def intake(folder: Path, database: Postgres, seconds: int) -> None:
-    rows: dict[str, tuple[Load, Load]] = {}
-
-    def measure(name: str, targets: Sequence[Server]) -> None:
-        rows[name] = (load(targets, 1, 16, seconds, folder), load(targets, 100, 8, seconds, folder))
-
-    with autoheal(folder / "embedded", POLICY) as one:
-        measure("embedded (SQLite)", [one])
-    url = database.create_database()
-    with replica(folder / "single", url, POLICY) as one:
-        measure("1 replica, PostgreSQL", [one])
-    url = database.create_database()
-    with replica(folder / "left", url, POLICY) as left, replica(folder / "right", url, POLICY) as right:
-        measure("2 replicas, PostgreSQL", [left, right])
-    shown = table(
-        "Intake on one machine with PostgreSQL, wrk and all: decided and durable",
-        "",
-        "POST/s ×1",
-        "p50 ms",
-        "p99 ms",
-        "alerts/s ×100",
-        "p99 ms",
-        "not 2xx",
-    )
-    for name, (one, many) in rows.items():
-        shown.add_row(
-            name,
-            f"{one.rate:,.0f}",
-            f"{one.p50:.2f}",
-            f"{one.p99:.2f}",
-            f"{many.rate * 100:,.0f}",
-            f"{many.p99:.1f}",
-            f"{one.bad + many.bad}",
-        )
-    console.print(shown)
+    """Singles over 16 connections and batches of 100 over 8, after a second that is not counted."""
+    found: dict[str, dict[int, Load]] = {}
+    for name, count in (("embedded (SQLite)", 0), ("1 replica, PostgreSQL", 1), ("2 replicas, PostgreSQL", 2)):
+        more = {"DATABASE_URL": database.create_database()} if count else None
+        with contextlib.ExitStack() as stack:
+            targets = [
+                stack.enter_context(autoheal(folder / f"intake{count}{number}", POLICY, more=more))
+                for number in range(max(count, 1))
+            ]
+            load(targets, 100, 8, 1, folder)
+            found[name] = {
+                size: load(targets, size, connections, seconds, folder) for size, connections in ((1, 16), (100, 8))
+            }
+    for size in (1, 100):
+        what = "one by one, 16 connections" if size == 1 else f"in batches of {size}, 8 connections"
+        heads = ("alerts/s", "p50 ms", "p99 ms", "not 2xx", "to embedded")
+        shown = table(f"Intake {what}: decided and durable", "", *heads)
+        floor = found["embedded (SQLite)"][size].rate
+        for name, loads in found.items():
+            one = loads[size]
+            rate = f"{one.rate * size:,.0f}"
+            shown.add_row(name, rate, f"{one.p50:.2f}", f"{one.p99:.1f}", str(one.bad), f"{one.rate / floor:.2f}")
+        console.print(shown)
 
 
 # ---- acting ---------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Ran:
+    """`lines`: what the commands wrote, each the instance that it ran for; `took` until the last outcome was on
+    record."""
+
+    count: int
+    lines: Sequence[str]
+    recorded: int
+    took: float
+
+    @property
+    def lost(self) -> int:
+        return self.count - len(set(self.lines))
+
+    @property
+    def double(self) -> int:
+        return len(self.lines) - len(set(self.lines))
+
+
 def acting(folder: Path, database: Postgres, count: int) -> None:
-    """Every alert asks for a command that appends a line; by the threads of a replica, and by 1, 2 and 4 workers."""
-    shown = table("Commands over Redis and PostgreSQL", "", "accepted", "ran", "per second")
+    """Every alert asks for a command that appends a line: from the first POST to the last outcome on record."""
+    found: dict[str, Ran] = {"embedded, in process": _executed(folder / "acting", "", "", 0, count)}
+    found["1 replica, in process"] = _executed(folder / "acting-pg", database.create_database(), "", 0, count)
     with redis(folder / "redis") as broker:
-        for workers in (0, 1, 2, 4):
+        for workers in (1, 2, 4):
             broker.flush()
             root = folder / f"acting{workers}"
-            root.mkdir(parents=True, exist_ok=True)
-            ran, took = _executed(root, database.create_database(), broker.url if workers else "", workers, count)
-            name = f"{workers} workers" if workers else "in process"
-            shown.add_row(name, f"{count:,}", f"{ran:,}", f"{ran / took:,.0f}")
+            name = f"1 replica, {workers} worker{'s' if workers > 1 else ''}"
+            found[name] = _executed(root, database.create_database(), broker.url, workers, count)
+    title = f"Commands executed and on record ({CONCURRENT} at once by policy, {HANDS} hands for each worker)"
+    shown = table(title, "", "accepted", "on record", "lost", "double", "per second", "to embedded")
+    floor = next(iter(found.values())).took
+    for name, ran in found.items():
+        rate, ratio = f"{ran.count / ran.took:,.0f}", f"{floor / ran.took:.2f}"
+        shown.add_row(name, f"{ran.count:,}", f"{ran.recorded:,}", f"{ran.lost:,}", f"{ran.double:,}", rate, ratio)
     console.print(shown)
 
 
-def _executed(folder: Path, url: str, broker: str, workers: int, count: int) -> tuple[int, float]:
-    runs, script = folder / "runs", folder / "append"
-    script.write_text(f"#!/bin/sh\necho x >> {runs}\n")
+def _executed(root: Path, url: str, broker: str, workers: int, count: int) -> Ran:
+    root.mkdir(parents=True, exist_ok=True)
+    runs, script = root / "runs", root / "append"
+    script.write_text(f'#!/bin/sh\necho "$1" >> {runs}\n')
     script.chmod(0o755)
-    policy = ACTING % (max(4 * workers, 4), json.dumps([str(script)]))
+    policy = ACTING % (CONCURRENT, json.dumps([str(script), "{labels.instance}"]))
+    more: Mapping[str, str] = {"DATABASE_URL": url, "REDIS_URL": broker} if url else {}
     with contextlib.ExitStack() as stack:
-        one = stack.enter_context(replica(folder / "replica", url, policy, True, broker))
+        one = stack.enter_context(autoheal(root / "replica", policy, True, {k: v for k, v in more.items() if v}))
         for number in range(workers):
-            stack.enter_context(worker(folder / f"worker{number}", url, broker))
+            stack.enter_context(worker(root / f"worker{number}", url, broker))
+        outcomes = Outcomes(url or database_url(root / "replica" / "data"))
+        stack.callback(outcomes.close)
         began = time.monotonic()
         for at in range(0, count, 100):
-            one.post("/alert", {"alerts": [alert(n) for n in range(at, at + 100)]})
-        wait_for(lambda: _lines(runs) >= count, 600)
-        return _lines(runs), time.monotonic() - began
+            one.post("/alert", {"alerts": [alert(n) for n in range(at, min(at + 100, count))]})
+        with contextlib.suppress(TimeoutError):  # what is lacking is told
+            wait_for(lambda: outcomes.count() >= count, 60 + count / 20)
+        took = time.monotonic() - began
+        return Ran(count, runs.read_text().split() if runs.exists() else (), outcomes.found, took)
 
 
-# ---- a ledger that grows --------------------------------------------------------------------------------------------
+class Outcomes:
+    """Counts the ends of actions on a ledger as they come."""
+
+    def __init__(self, url: str) -> None:
+        self._reader = Reader(url)
+        self._last = 0
+        self.found = 0
+        self.close = self._reader.close
+
+    def count(self) -> int:
+        time.sleep(0.02)
+        with contextlib.suppress(StoreUnavailable):
+            while rows := self._reader.lines_after(self._last, 1000):
+                self._last = rows[-1][0]
+                self.found += sum('"kind":"action_ok"' in line for _, line in rows)
+        return self.found
 
 
-def fill(url: str, count: int) -> None:
-    """Bring the ledger to `count` events by COPY, each sealed as the head does."""
-    draw, began = random.Random(7), time.monotonic()
-    with psycopg.connect(url) as link, link.cursor() as cursor:
-        last, digest, ts = cursor.execute("SELECT id, hash, ts FROM head").fetchone() or (0, GENESIS, BEGAN)
-        partitions.make_room(cursor, last + 1, count)
-        ts = max(ts, BEGAN)
-        with cursor.copy(f"COPY events ({COLUMNS}) FROM STDIN") as copy:
-            for number in range(last + 1, count + 1):
-                ts += draw.random()
-                kind, name = draw.choice(KINDS), f"Alert{draw.randrange(200)}"
-                rule = f"rule{draw.randrange(20)}" if kind != "webhook_received" else None
-                which = f"r{number - number % 10}" if kind.startswith("action") else None
-                event = {"id": number, "ts": ts, "kind": kind, "alertname": name, "rule": rule, "remediation_id": which}
-                event["labels"] = {"alertname": name, "instance": f"10.0.0.{number % 250}:9100", "job": "node"}
-                event["reason"] = "cooldown"
-                line, digest = seal(orjson.dumps({k: v for k, v in event.items() if v is not None}), digest)
-                copy.write_row((number, ts, kind, name, rule, which, line))
-        cursor.execute("UPDATE head SET id = %s, hash = %s, ts = %s", (count, digest, ts))
-    with psycopg.connect(url, autocommit=True) as link:
-        link.execute("ANALYZE")
-        link.execute("CHECKPOINT")
-    console.print(f"{count:,} events there after {time.monotonic() - began:.0f} s more")
+# ---- all of it ------------------------------------------------------------------------------------------------------
 
 
-def growth(folder: Path, database: Postgres, seconds: int, sizes: Sequence[int]) -> None:
-    url = database.create_database()
-    migrate.upgrade(url)
-    shown = table("Cost of an alert as the ledger grows (batches of 100)", "events", "alerts/s", "µs each", "p99 ms")
-    for size in sizes:
-        fill(url, size)
-        with replica(folder / f"grown{size}", url, POLICY) as one:
-            found = load([one], 100, 8, seconds, folder)
-        rate = found.rate * 100
-        shown.add_row(f"{size:,}", f"{rate:,.0f}", f"{1e6 / rate:.1f}", f"{found.p99:.1f}")
-    console.print(shown)
-    queries(url)
-
-
-# ---- questions ------------------------------------------------------------------------------------------------------
-
-
-def queries(url: str) -> None:
-    """The 100 newest that match, by every column; and whether any plan walks a whole table."""
-    reader, draw = Reader(url), random.Random(11)
-    count = reader.head().id
-    span = (BEGAN, BEGAN + count / 2)
-
-    def moment() -> float:
-        return draw.uniform(*span)
-
-    questions = {
-        "newest 100": dict,
-        "kind": lambda: {"kind": draw.choice(KINDS)},
-        "alertname": lambda: {"alertname": f"Alert{draw.randrange(200)}"},
-        "rule": lambda: {"rule": f"rule{draw.randrange(20)}"},
-        "remediation_id": lambda: {"remediation_id": f"r{draw.randrange(1, count // 10) * 10}"},
-        "kind, alertname": lambda: {"kind": "escalated", "alertname": f"Alert{draw.randrange(200)}"},
-        "nothing has it": lambda: {"alertname": "NoSuchAlert"},
-        "since, until": lambda: {"since": (at := moment()), "until": at + 3600},
-        "until, kind": lambda: {"until": moment(), "kind": "escalated"},
-        "before": lambda: {"before": draw.randrange(1, count)},
-        "contains, found": lambda: {"contains": f"10.0.0.{draw.randrange(250)}:9100"},
-        "contains, nowhere": lambda: {"contains": "no such text"},
-    }
-    title = f"Queries on {count:,} events on PostgreSQL (100 newest that match)"
-    shown = table(title, "filter", "p50 ms", "p95 ms", "partial", "whole tables walked")
-    for name, make in questions.items():
-        times, partial = [], 0
-        with walked(url) as walks:
-            for _ in range(5 if "nowhere" in name else 60):
-                wanted = make()
-                began = time.perf_counter()
-                page = reader.query(100, **wanted)
-                times.append((time.perf_counter() - began) * 1000)
-                partial += page.partial
-        shown.add_row(
-            name, f"{percentile(times, 0.5):.2f}", f"{percentile(times, 0.95):.2f}", str(partial), str(walks[0])
-        )
-    console.print(shown)
-    reader.close()
-
-
-@contextlib.contextmanager
-def walked(url: str) -> Iterator[list[int]]:
-    """How often a partition of the events was read from end to end meanwhile, by PostgreSQL's own count."""
-    ask = "SELECT coalesce(sum(seq_scan), 0) FROM pg_stat_user_tables WHERE relname LIKE 'events_%'"
-
-    def count() -> int:
-        with psycopg.connect(url, autocommit=True) as link:
-            link.execute("SELECT pg_stat_clear_snapshot()")
-            row = link.execute(ask).fetchone()
-            return int(row[0]) if row else 0
-
-    before, found = count(), [0]
-    yield found
-    time.sleep(1.2)  # a session tells of itself once a second at most
-    found[0] = count() - before
-
-
-def main(folder: Path, seconds: int, count: int, sizes: Sequence[int]) -> None:
+def main(folder: Path, seconds: int, count: int, sizes: Sequence[int], rounds: int) -> None:
     if not have("wrk", "redis-server"):
         return
-    console.print(f"{os.cpu_count()} cores for everything: PostgreSQL, Redis, Autoheal and the load")
-    with postgres(folder / "postgres", durable=True, shared_buffers="1GB", max_wal_size="8GB") as database:
+    free = shutil.disk_usage(folder).free
+    fitting = [size for size in sizes if size * BYTES_PER_EVENT < free * 0.9]
+    for size in sizes[len(fitting) :]:
+        console.print(f"left out: {size:,} events need {size * BYTES_PER_EVENT / 1e9:.0f} GB (see --dir)")
+    console.print(f"{os.cpu_count()} cores for everything: PostgreSQL (fsync on), Redis, Autoheal and the load")
+    with postgres(folder / "postgres", durable=True, shared_buffers="1GB", max_wal_size="4GB") as database:
         intake(folder, database, seconds)
         acting(folder, database, count)
-        growth(folder, database, seconds, sizes)
+        growth.main(folder, database, fitting, rounds)
     console.print()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,16 +17,16 @@ from autoheal.engine.ports import Head, RemediationRow, Row
 
 BEGAN = 1_760_000_000.0
 EVERY = 0.5
-"""Seconds between two events, on average."""
+"""Seconds between two events, on average; times are whole milliseconds."""
 STEP_BACK = 250_000
 """Events from one going back of the clock to the next."""
 PER_REMEDIATION = 25
 """A remediation begins with each event of which the id divides by this."""
 RARE = "Rare"
-"""In an alert's and a rule's name: one event in 500,000."""
+"""In an alert's and a rule's name: one event in 50,000."""
 
-_ALERTNAMES = tuple(f"Alert{number}" for number in range(200))
-_RULES = tuple(f"rule{number}" for number in range(20))
+ALERTNAMES = tuple(f"Alert{number}" for number in range(200))
+RULES = tuple(f"rule{number}" for number in range(20))
 _KINDS = {
     "decision_skip": 50,
     "webhook_received": 20,
@@ -60,39 +61,37 @@ class _Shape(NamedTuple):
 
 
 class Trail:
-    """Goes on where it stopped; the same seed and the same steps give the same events."""
+    """What comes after `head`, as if no policy or process had ever changed."""
 
-    def __init__(self) -> None:
-        self.head = Head(0, GENESIS, BEGAN)
-        self._draw = random.Random(7)
-        self._shapes = [_shape(self._draw, number) for number in range(_SHAPES)]
-        self._rare = [_shape(self._draw, 0, RARE), _shape(self._draw, 0, RARE)]
+    def __init__(self, head: Head) -> None:
+        self.head = head if head.id else Head(0, GENESIS, BEGAN)
+        self._draw = random.Random(head.id)
+        shapes = random.Random(7)
+        self._shapes = [_shape(shapes, number) for number in range(_SHAPES)]
+        self._rare = _shape(shapes, 0, RARE)
 
-    def stands_at(self, head: Head) -> None:
-        """Somebody else wrote meanwhile."""
-        self.head = head
-
-    def rows(self, last: int) -> Iterator[list[Row]]:
-        """The events up to `last`, in batches; after each `head` is where they led."""
-        while self.head.id < last:
-            yield self._batch(min(_BATCH, last - self.head.id))
+    def rows(self, last: int) -> list[Row]:
+        """The next few events, up to `last`; `head` is where they lead."""
+        return self._batch(min(_BATCH, last - self.head.id))
 
     def _batch(self, count: int) -> list[Row]:
-        first, digest, ts = self.head.id + 1, self.head.hash, self.head.ts
+        first, digest, at = self.head.id + 1, self.head.hash, math.ceil(self.head.ts * 1000)
         shapes = self._draw.choices(self._shapes, k=count)
-        if first // 500_000 != (first + count) // 500_000:
-            shapes[0] = self._rare[0]
-        pauses = self._draw.choices([EVERY * part / 10 for part in range(21)], k=count)
+        if first // 50_000 != (first + count) // 50_000:
+            shapes[0] = self._rare
+        pauses = self._draw.choices(range(0, int(EVERY * 2000) + 1, 10), k=count)
         rows = []
         for number, shape, pause in zip(range(first, first + count), shapes, pauses, strict=True):
-            ts += pause if number % STEP_BACK else -30.0
+            at += pause if number % STEP_BACK else -30_000
             kind, alertname, rule, ours, before, after = shape
             which = f"r{number - number % PER_REMEDIATION or PER_REMEDIATION}" if ours else None
             inside = before + b',"remediation_id":"' + which.encode() + b'"' + after if which else before + after
-            body = b'{"id":%d,"ts":%s%s' % (number, repr(ts).encode(), inside)
+            body = b'{"id":%d,"ts":%d.%03d%s' % (number, at // 1000, at % 1000, inside)
             digest = hashlib.sha256(digest.encode() + body).hexdigest()  # as `seal`, without its two calls
-            rows.append(Row(number, ts, kind, alertname, rule, which, f'{body[:-1].decode()},"hash":"{digest}"}}'))
-        self.head = Head(number, digest, ts)
+            rows.append(
+                Row(number, at / 1000, kind, alertname, rule, which, f'{body[:-1].decode()},"hash":"{digest}"}}')
+            )
+        self.head = Head(number, digest, at / 1000)
         return rows
 
 
@@ -110,8 +109,8 @@ def remediations(first: int, last: int) -> Iterator[RemediationRow]:
     """Those that begin with the events `first` to `last`: all have ended."""
     draw = random.Random(first)
     for number in range(first + -first % PER_REMEDIATION, last + 1, PER_REMEDIATION):
-        rare = number % 500_000 == 0
-        name, rule = (f"Alert{RARE}", f"rule{RARE}") if rare else (draw.choice(_ALERTNAMES), draw.choice(_RULES))
+        rare = number % 50_000 == 0
+        name, rule = (f"Alert{RARE}", f"rule{RARE}") if rare else (draw.choice(ALERTNAMES), draw.choice(RULES))
         began, state = BEGAN + number * EVERY, draw.choice(_ENDS)
         labels = _labels(name, number)
         made = Remediation(
@@ -122,7 +121,7 @@ def remediations(first: int, last: int) -> Iterator[RemediationRow]:
 
 
 def _labels(alertname: str, number: int) -> dict[str, str]:
-    place = {"instance": f"10.0.{number // 250 % 40}.{number % 250}:9100", "job": "node", "cluster": f"c{number % 7}"}
+    place = {"instance": f"10.0.0.{number % 250}:9100", "job": "node", "cluster": f"c{number % 7}"}
     return {"alertname": alertname, **place, "severity": "critical"}
 
 
@@ -132,9 +131,9 @@ def _shape(draw: random.Random, number: int, rare: str = "") -> _Shape:
     if kind in ("webhook_received", "heartbeat"):
         tail = {"kind": kind, "alerts": 1 + number % 30, "source": "alertmanager", "origin": "http://alertmanager:9093"}
         return _Shape(kind, None, None, False, b"," + orjson.dumps(tail)[1:], b"")
-    alertname = f"Alert{rare}" if rare else _ALERTNAMES[int(200 * draw.random() ** 2)]
+    alertname = f"Alert{rare}" if rare else ALERTNAMES[int(200 * draw.random() ** 2)]
     ours = kind in _OURS
-    rule = f"rule{rare}" if rare else _RULES[int(20 * draw.random() ** 2)]
+    rule = f"rule{rare}" if rare else RULES[int(20 * draw.random() ** 2)]
     named = {"kind": kind, "alertname": alertname, "fingerprint": f"{draw.getrandbits(64):016x}"}
     if ours or number % 3:
         named["rule"] = rule

@@ -19,6 +19,8 @@ LEASE: float = 15.0
 RENEW: float = 5.0
 """Seconds between two times that it says so."""
 TRY_AGAIN: float = 1.0
+SMEAR: float = 1.0
+"""Seconds by which a list of who is there must be younger than what it is asked about."""
 SEEN = "mode_seen"
 """Under this name a process says which change of the mode was the last that reached it."""
 
@@ -62,13 +64,16 @@ class Attendance:
         """The other processes that live, as far as is known."""
         return [found for found in self._others.values() if found.alive]
 
-    def gone(self, instance: str) -> bool:
-        """Whether a process is certainly not there any more, or at least has not said so for a whole lease."""
+    def gone(self, instance: str, since: float = 0.0) -> bool:
+        """Whether a process that was there at `since` (the ledger's time) is certainly not there any more, or at
+        least has not said so for a whole lease. A list from before says nothing: it may have come after that."""
         if instance == self.claims.instance:
             return False
         if self.claims.alone:
             return True
         if self._since is None or self._clock.monotonic() - self._since < LEASE:
+            return False
+        if self._told <= since + SMEAR:
             return False
         found = self._others.get(instance)
         return found is None or not found.alive
@@ -122,8 +127,9 @@ class Attendance:
         if isinstance(self._clock, LedgerClock):
             self._clock.feed(told, asked, answered)
         self._others = {p.instance: p for p in self.claims.processes() if p.instance != self.claims.instance}
-        self._last = answered
+        self._last, self._told = answered, told
         if self._since is None:
             self._since = answered
 
     _last: float = float("-inf")
+    _told: float = float("-inf")

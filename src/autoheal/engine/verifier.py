@@ -74,7 +74,7 @@ class Verifier:
         with self._head.reading() as (state, _):
             for r in state.remediations.values():
                 untold = r.state == UNKNOWN and f"remediation:{r.id}" not in state.escalations
-                lost = r.state == RUNNING and self._attendance.gone(r.owner)
+                lost = r.state == RUNNING and self._attendance.gone(r.owner, r.steps[-1]["started_at"])
                 if r.token is not None and (r.state == VERIFYING or untold or lost):
                     found[(r.token, r.state != VERIFYING)] = r
         fresh = {key: r for key, r in found.items() if key not in self._tasks}

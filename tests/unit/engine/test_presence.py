@@ -75,6 +75,19 @@ def test_nobody_is_taken_for_gone_before_we_were_there_for_a_whole_lease() -> No
     assert there.gone("other") and there.others() == []
 
 
+def test_a_list_from_before_it_came_says_nothing_of_a_process() -> None:
+    clock = ManualClock()
+    there = Attendance(Table(clock), clock, {})
+    for _ in range(5):
+        clock.advance(presence.RENEW)
+        there._renew()
+    told = clock.now() + 1000.0
+    assert there.gone("new", told - 10.0) and not there.gone("new", told)
+    clock.advance(presence.RENEW)
+    there._renew()
+    assert there.gone("new", told)
+
+
 def test_after_a_break_of_our_own_nobody_is_gone_for_another_lease() -> None:
     clock = ManualClock()
     there = Attendance(Table(clock), clock, {})
