@@ -284,7 +284,7 @@ def test_while_the_broker_is_gone_what_waits_in_the_default_queue_is_acted_here(
     site.reserve(2, "E")
     wait_until(lambda: not site.dispatcher.healthy, what="the outage")
     site.sweep(10.0)
-    assert set(here) == set(ids)
+    wait_until(lambda: set(here) == set(ids), what="both acted here")
     here.clear()
     more = site.reserve(1, start=20)
     assert here == more  # at once, in the head's thread
