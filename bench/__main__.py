@@ -29,6 +29,7 @@ def main(argv: list[str]) -> None:
     if given.dir is not None:
         given.dir.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(given.dir.absolute())  # PostgreSQL's too, which makes its own
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all is cleared away
     console.print(f"Python {platform.python_version()}, {platform.machine()}; one run, same machine, nothing else\n")
     with tempfile.TemporaryDirectory(prefix="autoheal-bench-", ignore_cleanup_errors=True) as name:

@@ -104,10 +104,14 @@ def _processes(processes: Sequence[Presence] | None) -> Found:
         return []
     if not processes:
         return [Finding("processes", "off", "none is on this ledger now")]
-    roles = {_role(process) for process in processes if process.alive}
+    roles = {_role(process) for process in processes if process.alive and process.data.get("able") is not False}
     found = []
     for process in processes:
         shown = f"{_role(process)} {process.instance}"
+        if process.alive and process.data.get("able") is False:
+            told = f"{shown} is there but cannot decide: it cannot read the policy in force"
+            found.append(bad("process", told, "its log says why; give every process the same version of Autoheal"))
+            continue
         if process.alive:
             version = process.data.get("version")
             told = f"{shown}{f', version {version}' if version else ''}, its lease lasts {process.left:.0f} s"
@@ -144,10 +148,12 @@ def _span(seconds: float) -> str:
 
 def check_broker(redis_url: str, policy: Policy | None, processes: Sequence[Presence] | None) -> Found:
     """What is to be said of Redis, its queues, and who serves them."""
-    named, open_ones = queues_of(policy)
-    served = {queue for process in processes or () for queue in process.data.get("queues") or ()}
+    from autoheal.engine.dispatch import queues_of
+
+    named, open_ones = named_queues(policy)
+    served = {queue for process in processes or () for queue in queues_of(process)}
     try:
-        from autoheal.clients.broker import inspect
+        from autoheal.clients.broker import PREFIX, inspect
 
         report = inspect(redis_url, sorted(named | served))
     except Permanent as error:
@@ -157,6 +163,9 @@ def check_broker(redis_url: str, policy: Policy | None, processes: Sequence[Pres
     findings = [ok("Redis", f"version {report.version}"), _eviction(report.policy)]
     depths = ", ".join(f"{name} {report.depths[name]}" for name in sorted(report.depths))
     findings.append(ok("queues", f"waiting: {depths}"))
+    for name in sorted((named | served) - report.depths.keys()):
+        told = f"{name}: Redis holds something else than a list in its place, or does not let us read it"
+        findings.append(bad("queues", told, f"look at the key {PREFIX}{name} in Redis; delete it if nobody needs it"))
     if processes is not None:
         findings += _workers(named, processes)
     if open_ones:
@@ -165,9 +174,9 @@ def check_broker(redis_url: str, policy: Policy | None, processes: Sequence[Pres
     return findings
 
 
-def queues_of(policy: Policy | None) -> tuple[set[str], list[str]]:
+def named_queues(policy: Policy | None) -> tuple[set[str], list[str]]:
     """The queues that the policy names, and the rules that name one only with the alert at hand."""
-    from autoheal.engine.dispatch import DEFAULT_QUEUE
+    from autoheal.core.policy import DEFAULT_QUEUE
 
     rules = policy.rules if policy is not None else ()
     named = {rule.queue or DEFAULT_QUEUE for rule in rules if "{" not in rule.queue}
@@ -186,8 +195,10 @@ def _eviction(policy: str | None) -> Finding:
 
 
 def _workers(named: set[str], processes: Sequence[Presence]) -> Iterator[Finding]:
+    from autoheal.engine.dispatch import queues_of
+
     for queue in sorted(named):
-        count = sum(process.alive and queue in (process.data.get("queues") or ()) for process in processes)
+        count = sum(process.alive and queue in queues_of(process) for process in processes)
         if count:
             yield ok("workers", f"{count} on queue {queue}")
         else:

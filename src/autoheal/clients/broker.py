@@ -58,7 +58,12 @@ class CeleryBell:
     def ring(self, queue: str, remediation_id: str) -> None:
         message = json.dumps(message_of(self._sample, queue, remediation_id))
         with self._reached():
-            self._client.lpush(key_of(queue), message)
+            try:
+                self._client.lpush(key_of(queue), message)
+            except self._errors as error:
+                if not of_one_queue(error):
+                    raise
+                raise Permanent(f"the broker refuses {key_of(queue)}: {text_of(error)}") from error
 
     def depths(self, queues: Sequence[str]) -> dict[str, int]:
         with self._reached():
@@ -108,13 +113,27 @@ def text_of(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+def of_one_queue(error: BaseException) -> bool:
+    """Whether it is about one key: it holds no list, or we may not touch it. The broker itself is fine then."""
+    from redis.exceptions import NoPermissionError, ResponseError
+
+    said = str(error)
+    if isinstance(error, NoPermissionError):
+        return " key" in said
+    return isinstance(error, ResponseError) and said.startswith("WRONGTYPE")
+
+
 def _depths(client: Redis[str], queues: Sequence[str]) -> dict[str, int]:
     if not queues:
         return {}
     with client.pipeline(transaction=False) as pipe:
         for name in queues:
             pipe.llen(key_of(name))
-        return dict(zip(queues, pipe.execute(), strict=True))
+        found = dict(zip(queues, pipe.execute(raise_on_error=False), strict=True))
+    for answer in found.values():
+        if isinstance(answer, Exception) and not of_one_queue(answer):
+            raise answer
+    return {name: answer for name, answer in found.items() if not isinstance(answer, Exception)}
 
 
 def sample() -> dict[str, Any]:
@@ -165,7 +184,8 @@ class BrokerReport:
 
 
 def inspect(redis_url: str, queues: Sequence[str]) -> BrokerReport:
-    """How the broker is; Temporary where it cannot be reached, Permanent where it does not let us in."""
+    """How the broker is; Temporary where it cannot be reached, Permanent where it does not let us in. A queue that
+    cannot be counted has no depth."""
     client = client_of(redis_url)
     from redis.exceptions import AuthenticationError, NoPermissionError
 

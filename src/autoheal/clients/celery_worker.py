@@ -24,15 +24,28 @@ from celery.worker import state as worker_state
 from celery.worker.consumer import Consumer
 from kombu import Connection, Exchange, Queue
 from kombu.transport import redis as kombu_redis
-from redis import SSLConnection
+from redis import ResponseError, SSLConnection
 
-from autoheal.clients.broker import PREFIX, TASK, TIMEOUT, client_of, doorbell, key_of, message_of, sample, text_of
+from autoheal.clients.broker import (
+    PREFIX,
+    TASK,
+    TIMEOUT,
+    client_of,
+    doorbell,
+    key_of,
+    message_of,
+    of_one_queue,
+    sample,
+    text_of,
+)
 from autoheal.core.errors import AutohealError, Temporary
 
 log = structlog.get_logger("broker")
 
 RECONNECT_MAX = 5.0
 """Seconds between two attempts of a worker to reach the broker again, at most."""
+ASIDE = 5.0
+"""Seconds for which a queue that cannot be read is left aside before it is tried again."""
 HEALTH_CHECK = 10
 """Seconds after which a broker that no longer answers, though its connection stands, counts as lost."""
 
@@ -169,9 +182,45 @@ def _signals(shift: Shift) -> Iterator[None]:
 
 
 class _Channel(kombu_redis.Channel):  # type: ignore[misc]
+    """A queue in whose place something else is, is left aside for a while; the others are served on."""
+
+    _aside: float = float("-inf")
+    _broken: frozenset[str] = frozenset()
+
+    @property
+    def active_queues(self) -> set[str]:
+        found: set[str] = super().active_queues
+        return found - self._broken if monotonic() < self._aside + ASIDE else found
+
+    def _brpop_start(self, timeout: Any = None) -> None:
+        if set(self._queue_cycle.items) != self.active_queues:
+            self._update_queue_cycle()
+        super()._brpop_start(timeout)
+
+    def _leave_aside(self) -> bool:
+        """Whether there is a broken queue, so that the others can be served without it."""
+        broken = frozenset(filter(self._is_broken, super().active_queues))
+        for name in sorted(broken - self._broken):
+            log.error("queue_broken", queue=name.removeprefix(PREFIX), error="the broker holds something else there")
+        self._aside, self._broken = monotonic(), broken
+        return bool(broken)
+
+    def _is_broken(self, queue: str) -> bool:
+        with self.conn_or_acquire() as client:
+            try:
+                for step in self.priority_steps:
+                    client.llen(self._q_for_pri(queue, step))
+            except ResponseError as error:
+                return of_one_queue(error)
+        return False
+
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)
+        except ResponseError as error:
+            if not of_one_queue(error) or not self._leave_aside():
+                raise
+            return True
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             log.warning("message_dropped", why="not a message at all", error=type(error).__name__)
             return True

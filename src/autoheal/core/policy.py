@@ -15,6 +15,8 @@ from autoheal.core.template import Allowed, default_allowed, render
 WEEK_MINUTES = 7 * 24 * 60
 MIN_COOLDOWN = 30.0
 """Seconds: twice the delay with which an Alertmanager pair's second copy arrives."""
+DEFAULT_QUEUE = "autoheal"
+"""Where what names no queue waits, and what a worker serves that names none."""
 QUEUE = r"[a-z0-9_.-]{1,64}"
 """What the name of a queue looks like, placeholders filled in."""
 _QUEUE = default_allowed(QUEUE)

@@ -141,6 +141,7 @@ class State:
     unsettled: dict[str, str] = field(default_factory=dict)
     reserved: dict[str, None] = field(default_factory=dict)
     running: dict[str, float] = field(default_factory=dict)
+    lingering: dict[str, float] = field(default_factory=dict)
     waiting: dict[str, set[str]] = field(default_factory=dict)
     by_fingerprint: dict[str, set[str]] = field(default_factory=dict)
     alarms: list[tuple[float, str]] = field(default_factory=list)
@@ -158,6 +159,7 @@ class State:
         rid, key, state = remediation.id, remediation.key, remediation.state
         self.reserved.pop(rid, None)
         self.running.pop(rid, None)
+        self.lingering.pop(rid, None)
         if self.active.get(key) == rid:
             del self.active[key]
         if self.unsettled.get(key) == rid:
@@ -170,6 +172,7 @@ class State:
                 self.running[rid] = remediation.run_until or 0.0
         elif state == UNKNOWN:
             self.unsettled[key] = rid
+            self.lingering[rid] = remediation.run_until or 0.0
         names = self.by_fingerprint.setdefault(remediation.fingerprint, set())
         if state in OPEN or state == UNKNOWN:
             self.remediations[rid] = remediation
@@ -181,9 +184,10 @@ class State:
             del self.by_fingerprint[remediation.fingerprint]
 
     def busy(self, now: float) -> int:
-        """How many actions run now, as far as is known; one whose time is long over is not counted.
-        Hands look at this while the head writes it: the copy is taken in one step."""
-        return sum(1 for until in list(self.running.values()) if until > now)
+        """How many actions run now, as far as is known: those whose end is unknown may, too, until their time is
+        over. Hands look at this while the head writes it: each copy is taken in one step."""
+        places = list(self.running.values()) + list(self.lingering.values())
+        return sum(1 for until in places if until > now)
 
     def of_alert(self, fingerprint: str, until: float) -> list[Remediation]:
         """Remediations in memory for this alert whose episode began no later than `until`."""

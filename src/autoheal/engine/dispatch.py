@@ -16,17 +16,16 @@ from typing import NamedTuple
 import structlog
 
 from autoheal.core import backoff
-from autoheal.core.errors import AutohealError
+from autoheal.core.errors import AutohealError, Permanent
 from autoheal.core.events import Event
 from autoheal.core.moves.service import Served, Unserved
+from autoheal.core.policy import DEFAULT_QUEUE
 from autoheal.core.remediation import RESERVED
 from autoheal.engine.head import HeadThread
 from autoheal.engine.ports import Claims, Clock, Doorbell, Presence, StoreUnavailable
 
 log = structlog.get_logger("dispatch")
 
-DEFAULT_QUEUE = "autoheal"
-"""Where what names no queue goes, and what a worker serves that names none."""
 SWEEP = 2.0
 """Seconds between two looks for bells that were lost."""
 LOST = 5.0
@@ -54,7 +53,8 @@ class Dispatcher:
     """Rings in a thread of its own, so that the head never waits for the network. Counters only grow.
 
     `fallback` acts here on what it is given; while the broker is gone it gets what waits in the default queue. What
-    waits in another one waits on: its queue was named because it is acted elsewhere.
+    waits in another one waits on: its queue was named because it is acted elsewhere. What the broker refuses for one
+    queue alone concerns that queue alone.
     """
 
     def __init__(
@@ -77,6 +77,8 @@ class Dispatcher:
         self.failed = 0
         self.rung_again = 0
         self.depths: dict[str, int] = {}
+        self.broken: dict[str, str] = {}
+        """Queues that the broker does not take messages for though it is there, and what it says."""
         self.processes: list[Presence] = []
         self._pending: deque[Bell] = deque()
         self._wake = threading.Condition()
@@ -142,14 +144,29 @@ class Dispatcher:
 
     def _ring(self, bell: Bell) -> None:
         try:
-            self._bell.ring(bell.queue, bell.remediation_id)
+            if not self._ring_in_queue(bell):
+                self._act_here([bell])
         except AutohealError as error:
             self.failed += 1
             self._gone(str(error))
             self._act_here([bell])
-            return
+
+    def _ring_in_queue(self, bell: Bell) -> bool:
+        """Whether it rang; where not, only its queue is broken, which is said once."""
+        try:
+            self._bell.ring(bell.queue, bell.remediation_id)
+        except Permanent as error:
+            self.failed += 1
+            self._broken(bell.queue, str(error))
+            return False
         self.rung += 1
         self._last_rung[bell.remediation_id] = self._clock.monotonic()
+        return True
+
+    def _broken(self, queue: str, error: str) -> None:
+        if queue not in self.broken:
+            log.error("queue_broken", queue=queue, error=error)
+        self.broken[queue] = error
 
     # ---- the broker goes and comes ---------------------------------------------------------------------------
 
@@ -172,9 +189,8 @@ class Dispatcher:
         if self.healthy:
             return
         for bell in (bells[0] for bells in reserved.values()):
-            self._bell.ring(*bell)
-            self.rung += 1
-            break
+            if self._ring_in_queue(bell):
+                break
         with self._wake:
             self.healthy, self.error, self._returned = True, "", True
         log.info("broker_back", waiting=self.waiting)
@@ -219,15 +235,25 @@ class Dispatcher:
         if fresh and not old:
             return
         if fresh:
-            self.depths = {**self.depths, **self._bell.depths(old)}
+            self.depths = {**self.depths, **self._count(old)}
             return
         try:
             self.processes = self._claims.processes()
         except StoreUnavailable:
             log.debug("workers_not_known")
         served = [queue for process in self.processes if process.alive for queue in queues_of(process)]
-        self.depths = self._bell.depths(sorted({DEFAULT_QUEUE, *reserved, *served}))
+        self.depths = self._count(sorted({DEFAULT_QUEUE, *reserved, *served}))
         self._looked = now
+
+    def _count(self, queues: Sequence[str]) -> dict[str, int]:
+        """The depths; a queue that cannot be counted is broken, and one that can is not any more."""
+        found = self._bell.depths(queues)
+        for queue in queues:
+            if queue not in found:
+                self._broken(queue, "the broker holds something else in its place")
+            elif self.broken.pop(queue, None) is not None:
+                log.info("queue_mended", queue=queue)
+        return found
 
     def _is_late(self, bell: Bell, now: float) -> bool:
         """Whether it should have been answered, and nobody has rung for it lately; after an outage all are."""
@@ -275,12 +301,15 @@ class Dispatcher:
     def _why_stuck(self, queue: str, bells: Sequence[Bell], served: Counter[str], now: float) -> str | None:
         """Why it gets no hands, empty where it does or nothing waits; None: not for long enough yet."""
         acts_here = queue == DEFAULT_QUEUE and self._fallback is not None
-        if not bells or (self.healthy and served[queue]) or (not self.healthy and acts_here):
+        rings = self.healthy and queue not in self.broken
+        if not bells or (served[queue] if rings else acts_here):
             self._unserved.pop(queue, None)
             return ""
         if now - self._unserved.setdefault(queue, now) < STUCK:
             return None
-        return "no worker serves it" if self.healthy else "the broker cannot be reached"
+        if not self.healthy:
+            return "the broker cannot be reached"
+        return self.broken.get(queue, "no worker serves it")
 
     def _submit(self, move: Unserved | Served) -> None:
         try:
@@ -289,7 +318,8 @@ class Dispatcher:
             log.debug("not_told", queue=move.queue)
 
 
-def queues_of(process: Presence) -> list[str]:
-    """The queues that a process serves; none for one that is no worker."""
-    queues = process.data.get("queues") or ()
-    return [str(queue) for queue in queues] if process.data.get("role") == "worker" else []
+def queues_of(process: Presence) -> tuple[str, ...]:
+    """The queues that a process serves; none for one that is no worker, or that cannot decide."""
+    if process.data.get("role") != "worker" or process.data.get("able") is False:
+        return ()
+    return tuple(str(queue) for queue in process.data.get("queues") or ())

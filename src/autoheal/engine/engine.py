@@ -14,6 +14,7 @@ from autoheal.core.gates import Silenced
 from autoheal.core.moves.intake import Recheck
 from autoheal.core.moves.people import SetMode
 from autoheal.core.moves.service import Heartbeat, PolicyLoaded, Started, Stopped, Wake, wants_wake
+from autoheal.core.policy import DEFAULT_QUEUE
 from autoheal.engine.acks import AckWatch
 from autoheal.engine.book import AlertBook
 from autoheal.engine.claims import LocalClaims
@@ -75,10 +76,11 @@ class Engine:
         beside = beside or Beside(LocalClaims("here", clock))
         self.claims = claims = beside.claims
         said = {"role": REMEDIATOR, "mode": [options.enabled, options.dry_run], "version": options.version}
-        self.attendance = Attendance(claims, clock, said)
+        self.attendance = Attendance(claims, clock, said, lambda: head.able)
         self.book = AlertBook(world.alertmanagers, clock)
         takes = beside.bell is None
-        self.runner = Runner(head, world.actions, clock, self._silenced, world.mask, claims.instance, takes)
+        queues = None if takes else (DEFAULT_QUEUE,)
+        self.runner = Runner(head, world.actions, clock, self._silenced, world.mask, claims.instance, takes, queues)
         self.dispatcher: Dispatcher | None = None
         if beside.bell is not None:
             fallback = self.runner.offer if beside.in_process else None
@@ -138,6 +140,7 @@ class Engine:
             options.dry_run,
             self.claims.instance,
             options.imported,
+            shared=not self.claims.alone,
             beside=tuple((bool(enabled), bool(dry_run)) for enabled, dry_run in modes),
             living=frozenset(p.instance for p in others),
         )

@@ -41,9 +41,18 @@ class Hands:
         self.claims = claims
         self.options = options
         self.book = AlertBook(world.alertmanagers, clock)
-        self.runner = Runner(head, world.actions, clock, self._silenced, world.mask, claims.instance, takes=False)
+        self.runner = Runner(
+            head,
+            world.actions,
+            clock,
+            self._silenced,
+            world.mask,
+            claims.instance,
+            takes=False,
+            queues=options.queues,
+        )
         said = {"role": WORKER, "queues": list(options.queues), "version": options.version}
-        self.attendance = Attendance(claims, clock, said)
+        self.attendance = Attendance(claims, clock, said, lambda: head.able)
         self._loop = asyncio.new_event_loop()
         self._over = threading.Event()
         self._threads = [

@@ -99,6 +99,7 @@ class HeadThread:
         self._told = 0
         self._polled = 0.0
         self._strange = ""
+        self._unread = ""
         self.state = State()
         self.hash = ""
         self.healthy = False
@@ -217,15 +218,16 @@ class HeadThread:
             if self._polls and time.monotonic() - self._polled >= (POLL if self.healthy else POLL_DOWN):
                 self._poll()
 
-    def _take(self) -> list[_Ticket]:
-        batch: list[_Ticket] = []
-        weight = 0
-        while self._waiting and (not batch or weight + self._waiting[0].weight <= MAX_BATCH):
+    def _take(self, batch: Sequence[_Ticket] = ()) -> list[_Ticket]:
+        """What waits and fits into one transaction, beside what is in it already."""
+        more: list[_Ticket] = []
+        weight = sum(ticket.weight for ticket in batch)
+        while self._waiting and (not (batch or more) or weight + self._waiting[0].weight <= MAX_BATCH):
             ticket = self._waiting.popleft()
             weight += ticket.weight
-            batch.append(ticket)
-        self._weight -= weight
-        return batch
+            self._weight -= ticket.weight
+            more.append(ticket)
+        return more
 
     def _handle(self, batch: list[_Ticket]) -> None:
         try:
@@ -244,7 +246,7 @@ class HeadThread:
         for ticket in batch:
             try:
                 self._ready()
-                [(answer, refusal)] = self._commit([ticket])
+                [(answer, refusal)] = self._commit([ticket], alone=True)
             except _Poisoned as error:
                 log.error("move_failed", move=type(ticket.move).__name__, exc_info=error.__cause__)
                 self._forget()
@@ -279,11 +281,14 @@ class HeadThread:
         except Exception as error:
             raise StoreUnavailable(f"the ledger cannot be read: {error}") from error
 
-    def _commit(self, batch: list[_Ticket]) -> list[tuple[Any, AutohealError | None]]:
+    def _commit(self, batch: list[_Ticket], alone: bool = False) -> list[tuple[Any, AutohealError | None]]:
         self._ready()
         began = self.clock.monotonic()
         try:
             with self.ledger.transaction() as transaction:
+                if self.ledger.shared and not alone:
+                    with self._lock:  # what came while we waited for our turn goes along
+                        batch += self._take(batch)
                 with self._state_lock:
                     self._catch_up(transaction)
                     self._take_over_policy(transaction, batch)
@@ -298,7 +303,7 @@ class HeadThread:
             raise
         crash_point("after_commit")
         if self._strange:
-            self.healthy, self.error = False, self._estranged
+            self.healthy, self.error = False, self._strange
         elif not self.healthy:
             log.info("store_is_back", last_id=self.state.last_id)
             self.healthy, self.error = True, ""
@@ -323,30 +328,40 @@ class HeadThread:
         self.state.ended.clear()
 
     def _take_over_policy(self, transaction: Transaction, batch: Sequence[_Ticket]) -> None:
-        """Decide by the policy in force: the one that was loaded last, by whichever process."""
+        """Decide by the policy in force: the one that was loaded last, by whichever process. Where it cannot be had
+        nothing is decided here; it is tried again with each move, for the document may come later."""
         wanted = self.state.policy.get("digest", "")
         if wanted == self.policy.digest or not wanted or self.adopt is None:
             self._strange = ""
             return
-        if self._strange != wanted:
-            self._strange = wanted
-            noted = orjson.loads(transaction.fact(*DOCUMENT) or "{}")
-            try:
-                found = self.adopt(noted.get("document", ""))
-            except AutohealError as error:
-                log.error("policy_not_understood", digest=wanted, error=str(error))
-            else:
-                if found.digest == wanted:
-                    self.policy, self._strange = found, ""
-                    log.info("policy_taken_over", digest=wanted, rules=len(found.rules))
-                    return
-                log.error("policy_not_understood", digest=wanted, error=f"here it comes to {found.digest}")
-        if any(getattr(ticket.move, "judges", True) for ticket in batch):
-            raise StoreUnavailable(self._estranged)
+        document = transaction.fact(*DOCUMENT) or ""
+        if not self._strange or document != self._unread:
+            self._unread, before = document, self._strange
+            self._strange = self._adopted(document, wanted)
+            if self._strange and self._strange != before:
+                log.error("policy_not_understood", digest=wanted, error=self._strange)
+        if self._strange and any(getattr(ticket.move, "judges", True) for ticket in batch):
+            raise StoreUnavailable(self._strange)
+
+    def _adopted(self, document: str, wanted: str) -> str:
+        """Take the policy over; why that cannot be, or nothing."""
+        noted = orjson.loads(document or "{}")
+        if self.adopt is None or noted.get("digest") != wanted:
+            return f"the policy in force ({wanted[:12]}) is not on this ledger: start or reload a remediator"
+        try:
+            found = self.adopt(noted["document"])
+        except AutohealError as error:
+            return f"the policy in force ({wanted[:12]}) cannot be read here, run one version everywhere: {error}"
+        if found.digest != wanted:
+            return f"the policy in force ({wanted[:12]}) comes to another one here, run one version everywhere"
+        self.policy = found
+        log.info("policy_taken_over", digest=wanted, rules=len(found.rules))
+        return ""
 
     @property
-    def _estranged(self) -> str:
-        return f"another process loaded a policy ({self._strange}) that this one cannot read as it is: run one version"
+    def able(self) -> bool:
+        """Whether this process can judge: it has the policy in force, as far as is known."""
+        return not self._strange
 
     # ---- what others write -----------------------------------------------------------------------------------
 

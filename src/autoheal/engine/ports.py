@@ -155,10 +155,11 @@ class Doorbell(Protocol):
     """The broker: a message says no more than which remediation wants hands. Safe to share among threads."""
 
     def ring(self, queue: str, remediation_id: str) -> None:
-        """Put the id into a named queue; raises Temporary where the broker does not take it. Bounded to seconds."""
+        """Put the id into a named queue; raises Temporary where the broker does not take it, Permanent where it takes
+        none for this queue alone. Bounded to seconds."""
 
     def depths(self, queues: Sequence[str]) -> dict[str, int]:
-        """Messages that wait in each queue; raises Temporary."""
+        """Messages that wait in each queue, those left out that cannot be counted; raises Temporary."""
 
 
 class Copy(Protocol):

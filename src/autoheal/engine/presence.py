@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -32,8 +32,11 @@ class Attendance:
     database was away every lease has run out, and those who live need a moment to come back.
     """
 
-    def __init__(self, claims: Claims, clock: Clock, data: Mapping[str, Any]) -> None:
+    def __init__(
+        self, claims: Claims, clock: Clock, data: Mapping[str, Any], able: Callable[[], bool] = lambda: True
+    ) -> None:
         self.claims = claims
+        self._able = able
         self._clock = clock
         self._data = data
         self._others: dict[str, Presence] = {}
@@ -122,7 +125,7 @@ class Attendance:
         asked = self._clock.monotonic()
         if self._since is not None and asked - self._last > LEASE:
             self._since = None  # we were stopped for so long that others took us for gone, and know as little of them
-        told = self.claims.present(LEASE, {**self._data, SEEN: self._seen})
+        told = self.claims.present(LEASE, {**self._data, SEEN: self._seen, "able": self._able()})
         answered = self._clock.monotonic()
         if isinstance(self._clock, LedgerClock):
             self._clock.feed(told, asked, answered)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, TypeVar
 
 import structlog
@@ -56,7 +56,7 @@ class Runner:
     """The hands of one process: a pool of as many threads as the policy lets act at once, over all processes.
 
     `takes`: it takes what is reserved by itself; otherwise it waits to be offered work, or to be told to `do` it in
-    the caller's thread.
+    the caller's thread. `queues`: only what waits in these is acted here, whoever asks for it; None: everything.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Runner:
         mask: Callable[[str], str] = str,
         instance: str = "",
         takes: bool = True,
+        queues: Collection[str] | None = None,
     ) -> None:
         self._head = head
         self._actions = actions
@@ -76,6 +77,7 @@ class Runner:
         self._mask = mask
         self._instance = instance
         self._takes = takes
+        self._queues = None if queues is None else frozenset(queues)
         self._suspect: set[str] = set()
         self.brake = Brake()
         self._queue: deque[str] = deque()
@@ -253,7 +255,7 @@ class Runner:
             remediation = state.remediations.get(remediation_id)
             fingerprint = remediation.fingerprint if remediation else ""
         silenced = self._silenced(fingerprint)
-        move = MayStart(remediation_id, silenced, self._instance)
+        move = MayStart(remediation_id, silenced, self._instance, self._queues)
         start: Start | Literal["busy"] | None = self._head.submit(move).result()
         if start is None or start == BUSY:
             return start == BUSY

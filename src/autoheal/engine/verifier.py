@@ -74,7 +74,7 @@ class Verifier:
         with self._head.reading() as (state, _):
             for r in state.remediations.values():
                 untold = r.state == UNKNOWN and f"remediation:{r.id}" not in state.escalations
-                lost = r.state == RUNNING and self._attendance.gone(r.owner, r.steps[-1]["started_at"])
+                lost = r.state == RUNNING and self._lost(r)
                 if r.token is not None and (r.state == VERIFYING or untold or lost):
                     found[(r.token, r.state != VERIFYING)] = r
         fresh = {key: r for key, r in found.items() if key not in self._tasks}
@@ -165,6 +165,8 @@ class Verifier:
         while self._current(watch):
             look = await self._look(watch, spec)
             now = self._clock.monotonic()
+            if not self._current(watch):
+                return  # judged by somebody, or the one who runs it has turned up
             if streak.feed(look.answer, now):
                 await self._say(self._verdict(watch, "healed", look.detail))
                 return
@@ -188,7 +190,13 @@ class Verifier:
             now = state.remediations.get(watch.remediation.id)
             if now is None or now.token != watch.token:
                 return False
-            return now.state in ((RUNNING, UNKNOWN) if watch.probe else (VERIFYING,))
+            if now.state == RUNNING:
+                return watch.probe and self._lost(now)
+            return now.state == (UNKNOWN if watch.probe else VERIFYING)
+
+    def _lost(self, running: Remediation) -> bool:
+        """Whether nobody will tell how it ends: the process that runs it is gone."""
+        return self._attendance.gone(running.owner, running.steps[-1]["started_at"])
 
     async def _look(self, watch: _Watch, spec: dict[str, object]) -> Look:
         async with self._limit:

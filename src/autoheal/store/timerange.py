@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from autoheal.store.schema import clock_steps, events
 
@@ -74,30 +75,43 @@ def _joined(ranges: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 def _first_from(connection: Connection, low: int, high: int, since: float) -> int:
     """The first id in low..high whose ts ≥ since; high + 1 where there is none."""
-    while low <= high:
-        middle = (low + high) // 2
-        if _ts(connection, middle) < since:
-            low = middle + 1
-        else:
-            high = middle - 1
-    return low
+    return _first(connection, low, high, lambda ts: ts >= since)
 
 
 def _first_above(connection: Connection, low: int, high: int, until: float) -> int:
     """The first id in low..high whose ts > until; high + 1 where there is none."""
+    return _first(connection, low, high, lambda ts: ts > until)
+
+
+def _first(connection: Connection, low: int, high: int, late: Callable[[float], bool]) -> int:
+    """The first id in low..high whose time is `late`, as all after it are; high + 1 where there is none.
+
+    Each question cuts what is left into `_PARTS` and not in two: over a network it is the way there that costs.
+    """
     while low <= high:
-        middle = (low + high) // 2
-        if _ts(connection, middle) <= until:
-            low = middle + 1
-        else:
-            high = middle - 1
+        cuts = sorted({low + (high - low) * part // _PARTS for part in range(1, _PARTS)})
+        asked = {f"at{index}": cuts[min(index, len(cuts) - 1)] for index in range(_PARTS - 1)}
+        times = connection.execute(_TIMES, asked).one()
+        for cut, ts in zip(cuts, times, strict=False):
+            if late(ts):
+                high = cut - 1
+                break
+            low = cut + 1
     return low
 
 
-_TS = select(events.c.ts).where(events.c.id >= bindparam("at")).order_by(events.c.id).limit(1)
+_PARTS = 16
+
+
+def _time_of(name: str) -> Select[Any]:
+    """The time of an event, or, should a row have been taken out by hand, of the next one."""
+    return select(events.c.ts).where(events.c.id >= bindparam(name)).order_by(events.c.id).limit(1)
+
+
+_TIMES = select(*(_time_of(f"at{index}").scalar_subquery() for index in range(_PARTS - 1)))
+_TS = _time_of("at")
 
 
 def _ts(connection: Connection, event_id: int) -> float:
-    """The time of an event, or, should a row have been taken out by hand, of the next one."""
-    found: float = connection.execute(_TS, {"at": event_id}).one()[0]
+    found: float = connection.execute(_TS, {"at": event_id}).scalar_one()
     return found

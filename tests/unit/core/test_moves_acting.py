@@ -16,7 +16,7 @@ from autoheal.core.moves.acting import (
     Verified,
 )
 from autoheal.core.moves.service import PolicyLoaded
-from autoheal.core.policy import AttemptBudget, BlastRadius, Limits, VerifySpec
+from autoheal.core.policy import DEFAULT_QUEUE, AttemptBudget, BlastRadius, Limits, VerifySpec
 from tests.unit.core.make import T0, Play, alert, http, policy, resolved, rule, step
 
 LADDER = (step("do", "{labels.instance}", verify=http()), step("do", "more", verify=http()))
@@ -341,6 +341,39 @@ def test_no_more_start_than_the_policy_lets_act_at_once() -> None:
     assert it.row(third).state == "reserved" and b"elsewhere" not in it.lines[-1]
     it.outcome(starts[0], "fail")
     assert it.start(third).remediation_id == third
+
+
+def test_one_whose_end_is_unknown_keeps_its_place_until_its_time_is_over() -> None:
+    it = Play.live(rule(cooldown_by=("instance",)), limits=Limits(concurrent=1))
+    first, second = it.accepted(alert(), alert(instance="i2"))
+    start = it.start(first)
+    it.play(Probed(first, start.token, False, "down"))
+    assert it.row(first).state == "unknown" and it.may_start(second) is None
+    it.now += start.timeout + KILLED_WITHIN
+    assert it.may_start(second) is not None
+
+
+def test_what_waits_in_another_queue_is_not_given_to_who_does_not_serve_it() -> None:
+    it = Play.live(rule(queue="{labels.region}"))
+    [rid] = it.accepted(alert(region="eu"))
+    assert it.play(MayStart(rid, None, "w", frozenset({"autoheal", "us"}))) is None
+    assert it.row(rid).state == "reserved" and it.row(rid).queue == "eu"
+    assert isinstance(it.play(MayStart(rid, None, "w", frozenset({"eu"}))), Start)
+    assert it.events[-1]["queue"] == "eu"
+
+
+def test_what_names_no_queue_waits_in_the_default_one() -> None:
+    it = Play.live()
+    [rid] = it.accepted(alert())
+    assert it.play(MayStart(rid, None, "w", frozenset({"eu"}))) is None
+    assert isinstance(it.play(MayStart(rid, None, "w", frozenset({DEFAULT_QUEUE}))), Start)
+
+
+@pytest.mark.parametrize("region", [None, "EU!", "-x", "a" * 65])
+def test_a_queue_that_cannot_be_filled_in_acts_nowhere(region: str | None) -> None:
+    it = Play.live(rule(queue="{labels.region}"))
+    [answer] = it.hear(alert(**({"region": region} if region else {})))
+    assert (answer["result"], answer["reason"]) == ("skip", "action_not_allowed")
 
 
 def test_what_outlived_its_time_by_far_takes_no_place() -> None:

@@ -190,6 +190,24 @@ def test_a_mode_set_at_run_time_is_kept_when_a_replica_of_the_same_environment_s
     assert (it.state.mode.dry_run, it.state.mode.by) == (True, "ann")
 
 
+def test_a_persons_brake_outlives_a_dry_replica_that_comes_and_goes() -> None:
+    it = Play(policy())
+    it.play(Started("1.0", *LIVE, "f1", shared=True))
+    it.play(SetMode(True, True, "ann", env=environment_of(*LIVE)))
+    it.play(Started("1.0", *DRY, "f2", shared=True, beside=(LIVE,)))
+    it.play(Started("1.0", *LIVE, "f1b", shared=True, beside=(DRY,)))
+    it.play(Started("1.0", *LIVE, "f1c", shared=True))
+    assert not it.state.mode.acts and it.state.mode.by == "ann"
+
+
+def test_an_environment_that_was_changed_to_live_lets_go_of_a_brake_set_before() -> None:
+    it = Play(policy())
+    it.play(Started("1.0", *DRY, "f1", shared=True))
+    it.play(SetMode(True, True, "ann", env=environment_of(*DRY)))
+    it.play(Started("1.0", *LIVE, "f1b", shared=True))
+    assert it.state.mode.acts
+
+
 def test_what_others_run_is_not_interrupted_by_a_start() -> None:
     it = Play.live()
     [rid] = it.accepted(alert())

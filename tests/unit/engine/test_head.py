@@ -516,14 +516,29 @@ def test_a_policy_that_cannot_be_read_here_decides_nothing_here() -> None:
     two, _ = sharing(disk, policy=documented("p1"), adopt=cannot)
     with started(one), started(two):
         one.submit(PolicyLoaded(documented("p2"), "ann")).result(15)
-        with pytest.raises(StoreUnavailable, match="cannot read"):
+        with pytest.raises(StoreUnavailable, match="cannot be read here"):
             two.submit(AlertsArrived([alert()])).result(15)
         two.submit(Heartbeat()).result(15)
         two.submit(SetMode(False, True, "bob")).result(15)
-        assert not two.healthy and "p2" in two.error
+        assert not two.healthy and not two.able and "p2" in two.error
         two.submit(PolicyLoaded(documented("p1"), "bob")).result(15)
         assert two.submit(AlertsArrived([alert()])).result(15)[0]["result"] == "dry_run"
-        assert two.healthy
+        assert two.healthy and two.able
+
+
+def test_a_policy_whose_document_comes_later_is_taken_over_then() -> None:
+    disk, made = Disk(), documented("p1")
+    one, _ = sharing(disk, policy=made, adopt={made.document: made}.__getitem__)
+    worker, _ = sharing(disk, policy=Policy(), adopt={made.document: made}.__getitem__)
+    with started(one), started(worker):
+        one.submit(PolicyLoaded(made, "start")).result(15)
+        document = disk.facts.pop(head_module.DOCUMENT)  # as after an import
+        with pytest.raises(StoreUnavailable, match="not on this ledger"):
+            worker.submit(AlertsArrived([alert()])).result(15)
+        assert not worker.able
+        disk.facts[head_module.DOCUMENT] = document
+        assert worker.submit(AlertsArrived([alert()])).result(15)[0]["result"] == "dry_run"
+        assert worker.able
 
 
 def test_a_process_without_a_policy_of_its_own_takes_that_of_the_first_start() -> None:

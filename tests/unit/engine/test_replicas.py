@@ -36,21 +36,22 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "TRY_AGAIN", 0.01)
 
 
-def looked_at() -> Policy:
-    return policy(rule(steps=(step(verify=VerifySpec("http", URL, 30.0, 0.01)),), cooldown_by=("instance",)))
+def looked_at(within: float = 30.0) -> Policy:
+    return policy(rule(steps=(step(verify=VerifySpec("http", URL, within, 0.01)),), cooldown_by=("instance",)))
 
 
 class Street:
     """One disk, one table of claims, one clock; as many engines on it as a test wants."""
 
-    def __init__(self) -> None:
+    def __init__(self, within: float = 30.0) -> None:
+        self.within = within
         self.clock = ManualClock(T0)
         self.disk = Disk()
         self.table = Table(self.clock)
         self.alertmanagers: FakeAlertmanagers | None = None
 
     def house(self, name: str, **values: Any) -> House:
-        made = House(looked_at(), clock=self.clock, disk=self.disk, **values)
+        made = House(looked_at(self.within), clock=self.clock, disk=self.disk, **values)
         made.ledger = MemoryLedger(self.disk, shared=True)
         made.head = HeadThread(made.ledger, self.clock, made.policy, news=made.ledger.lines_after)
         made.head.adopt = lambda document: made.policy
@@ -171,3 +172,20 @@ async def test_who_does_not_confirm_the_brake_is_named(monkeypatch: pytest.Monke
         assert (await one.engine.switch(SetMode(True, True, "ann")))["unconfirmed"] == ["frozen"]
         frozen.leave()
         assert "unconfirmed" not in await one.engine.switch(SetMode(True, False, "ann"))
+
+
+async def test_a_probe_of_what_turns_out_to_be_in_good_hands_ends_without_a_verdict() -> None:
+    street = Street(within=1e9)
+    one = street.house("one")
+    worker = MemoryClaims(street.table, "worker")
+    one.engine.runner._takes = False
+    one.probes.say(URL, "bad")
+    async with one.running():
+        [answer] = await one.hear(alert())
+        rid = answer["remediation_id"]
+        await one.play(MayStart(rid, None, "worker"))
+        async with one.time_passing(1.0):
+            await one.until(lambda: one.engine.verifier._tasks, "the probe of what seems lost")
+            worker.present(1e9, {"role": "worker"})
+            await one.until(lambda: not one.engine.verifier._tasks, "the probe's end")
+        assert one.state(rid) == "running" and not one.of_kind("action_unknown") and not one.of_kind("escalated")

@@ -11,7 +11,7 @@ from autoheal.core.errors import Invalid
 from autoheal.core.gates import Case, Silenced
 from autoheal.core.moves.escalate import budget_used_up, escalate, settle
 from autoheal.core.moves.intake import of, record_go_or_hold
-from autoheal.core.policy import Rule
+from autoheal.core.policy import DEFAULT_QUEUE, Rule
 from autoheal.core.remediation import RESERVED, RUNNING, UNKNOWN, VERIFYING, Remediation
 from autoheal.core.template import render
 from autoheal.core.turn import Turn
@@ -41,15 +41,21 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class MayStart:
-    """`instance` has a free hand: may this remediation's next step start now? All gates are walked again."""
+    """`instance` has a free hand: may this remediation's next step start now? All gates are walked again.
+
+    `queues`: those that it serves, None for all: what waits in another one is acted elsewhere.
+    """
 
     remediation_id: str
     silenced: Silenced | None = None
     instance: str = ""
+    queues: frozenset[str] | None = None
 
     def play(self, turn: Turn) -> Start | Literal["busy"] | None:
         remediation = turn.state.remediations.get(self.remediation_id)
         if remediation is None or remediation.state != RESERVED:
+            return None
+        if self.queues is not None and (remediation.queue or DEFAULT_QUEUE) not in self.queues:
             return None
         if turn.state.busy(turn.now) >= turn.policy.limits.concurrent:
             return BUSY
@@ -110,6 +116,7 @@ def _start(turn: Turn, remediation: Remediation, rule: Rule, instance: str) -> S
             "timeout": step.timeout,
             "run_until": turn.now + step.timeout + KILLED_WITHIN,
             "instance": instance or None,
+            "queue": remediation.queue or None,
             "verify": verify,
             "wait_seconds": round(turn.now - remediation.received_at, 6),
             "queued_seconds": round(turn.now - (remediation.queued_at or turn.now), 6),

@@ -10,7 +10,7 @@ from autoheal.core.moves.intake import of
 from autoheal.core.moves.people import SetMode, release
 from autoheal.core.policy import Policy
 from autoheal.core.remediation import HELD
-from autoheal.core.state import State
+from autoheal.core.state import Mode, State
 from autoheal.core.turn import Turn
 
 
@@ -30,6 +30,8 @@ class Started:
     """Needs no policy, so that it is possible even where the one in force cannot be read."""
 
     imported: int = 0
+    shared: bool = False
+    """Other processes may write this ledger: a person's brake outlives an environment that dares no more."""
     beside: tuple[tuple[bool, bool], ...] = ()
     living: frozenset[str] = frozenset()
 
@@ -52,7 +54,9 @@ class Started:
         mode = turn.state.mode
         if self.imported:
             SetMode(enabled, True, "autoheal", "import", env).play(turn)
-        elif mode.source in ("api", "import") and mode.env == env:
+        elif mode.source in ("api", "import") and (
+            mode.env == env or (self.shared and _braked(mode, enabled, dry_run))
+        ):
             return
         elif (mode.enabled, mode.dry_run, mode.source) != (enabled, dry_run, "env") or mode.env != env:
             SetMode(enabled, dry_run, "environment", "env", env).play(turn)
@@ -61,6 +65,14 @@ class Started:
 def environment_of(enabled: bool, dry_run: bool) -> str:
     """How an environment's setting of the mode is noted, so that a run-time mode can be bound to it."""
     return f"enabled={enabled} dry_run={dry_run}".lower()
+
+
+def _braked(mode: Mode, enabled: bool, dry_run: bool) -> bool:
+    """Whether a person made it as safe as the environment now wants it, or safer, and the environment has not been
+    changed since to one that dares more than that under which the person did so."""
+    modes = {environment_of(*one): _dares(one) for one in ((True, False), (False, True), (True, True), (False, False))}
+    wanted = _dares((enabled, dry_run))
+    return _dares((mode.enabled, mode.dry_run)) <= wanted <= modes.get(mode.env, -1)
 
 
 def _dares(mode: tuple[bool, bool]) -> int:
