@@ -197,9 +197,10 @@ class Runner:
                 self._wake.wait(LOOK_AGAIN if self._queue else None)
 
     def _free(self) -> bool:
-        """Whether one more may act, here and over all processes, as far as is known; the head knows exactly."""
+        """Whether it is worth asking the head for one more: there is a place here and over all processes, as far as
+        is known, or nothing may act, and what waits is to be ended."""
         most = self._head.policy.limits.concurrent
-        return self.running < most and self._head.state.busy(self._clock.now()) < most
+        return self.running < most and (not self.brake.acts or self._head.state.busy(self._clock.now()) < most)
 
     def _work(self) -> None:
         while (remediation_id := self._take()) is not None:

@@ -353,6 +353,15 @@ def test_one_whose_end_is_unknown_keeps_its_place_until_its_time_is_over() -> No
     assert it.may_start(second) is not None
 
 
+def test_where_there_is_no_place_the_brake_ends_what_waits_all_the_same() -> None:
+    it = Play.live(rule(cooldown_by=("instance",)), limits=Limits(concurrent=1))
+    first, second = it.accepted(alert(), alert(instance="i2"))
+    it.start(first)
+    assert it.play(MayStart(second)) == BUSY
+    it.mode(True, True)
+    assert it.play(MayStart(second)) is None and it.row(second).state == "cancelled"
+
+
 def test_what_waits_in_another_queue_is_not_given_to_who_does_not_serve_it() -> None:
     it = Play.live(rule(queue="{labels.region}"))
     [rid] = it.accepted(alert(region="eu"))

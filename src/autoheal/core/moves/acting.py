@@ -57,11 +57,11 @@ class MayStart:
             return None
         if self.queues is not None and (remediation.queue or DEFAULT_QUEUE) not in self.queues:
             return None
-        if turn.state.busy(turn.now) >= turn.policy.limits.concurrent:
-            return BUSY
         case = Case(remediation.alert, turn.now, turn.policy, turn.state, own=remediation, silenced=self.silenced)
         decision = decide(case)
         if decision.result == "act":
+            if turn.state.busy(turn.now) >= turn.policy.limits.concurrent:
+                return BUSY
             return _start(turn, remediation, case.ruled, self.instance)
         if decision.result == "hold":
             record_go_or_hold(turn, of(remediation) | {"cmd": remediation.cmd, "trace": decision.trace}, decision)

@@ -216,7 +216,8 @@ class Unserved:
     why: str = "no worker serves it"
 
     def play(self, turn: Turn) -> None:
-        summary = f"{self.waiting} remediations wait in queue {self.queue}: {self.why}"
+        those = "1 remediation waits" if self.waiting == 1 else f"{self.waiting} remediations wait"
+        summary = f"{those} in queue {self.queue}: {self.why}"
         escalate(turn, f"queue:{self.queue}", "critical", "unserved", summary, {})
 
 
