@@ -18,7 +18,7 @@ from bench.fill import check, fill, open_ledger
 from bench.intake import INSTANCES, POLICY, payload
 from bench.questions import asked, show
 from bench.rig import console, percentile, table
-from tests.servers import Postgres
+from tests.databases import Postgres
 
 BATCH = 100
 ROUNDS = 100

@@ -21,7 +21,7 @@ from bench.acting import POLICY as ACTING
 from bench.acting import alert
 from bench.intake import POLICY, bodies
 from bench.rig import Load, Server, autoheal, console, free_port, have, server, table, wait_for, wrk
-from tests.servers import Postgres, postgres, redis
+from tests.databases import Postgres, postgres, redis
 
 CONCURRENT = 64
 """What the policy lets act at once over all processes: more than the hands of any number of workers here."""

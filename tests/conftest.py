@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.databases import Postgres, postgres
 from tests.needs import on_build_machine
-from tests.servers import Postgres, postgres
 
 settings.register_profile("quick", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("quick"), derandomize=True, print_blob=True)
@@ -38,7 +38,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """One PostgreSQL for all tests of a worker. Who stops it starts one of their own (`tests.servers.postgres`)."""
+    """One PostgreSQL for all tests of a worker. Who stops it starts one of their own (`tests.databases.postgres`)."""
     with postgres(tmp_path_factory.mktemp("postgres")) as server:
         yield server
 

@@ -13,7 +13,7 @@ from autoheal.engine.clock import SystemClock
 from autoheal.engine.ports import Claims, StoreUnavailable
 from autoheal.store.claims import PostgresClaims
 from tests.contract.claims import LONG, ClaimsContract, SharedClaimsContract
-from tests.servers import Postgres, postgres
+from tests.databases import Postgres, postgres
 
 
 class TestPostgresClaims(SharedClaimsContract):

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from autoheal.core.errors import Permanent, Temporary
+from tests.databases import Redis, redis
 from tests.needs import needs_module
-from tests.servers import Process, Redis, free_port, redis, wait_until
+from tests.servers import Process, free_port, wait_until
 
 needs_module("celery", "scale")
 
@@ -195,6 +196,23 @@ def test_a_flushed_broker_is_only_empty(server: Redis, bell: CeleryBell, start: 
     bell.ring("autoheal", "r9")
     wait_until(lambda: "r9" in worker.said("end"), what="the bell after the flush")
     assert len(worker.said("end")) <= 3 and worker.said("lost") == []
+
+
+def test_a_key_of_another_type_is_the_matter_of_its_queue_alone(server: Redis, bell: CeleryBell, start: Start) -> None:
+    server.command("SET", "autoheal:queue:mars", "x")
+    with pytest.raises(Permanent, match="autoheal:queue:mars"):
+        bell.ring("mars", "r1")
+    bell.ring("venus", "r2")
+    assert bell.depths(["mars", "venus"]) == {"venus": 1}
+    assert broker.inspect(server.url, ["mars", "venus"]).depths == {"venus": 1}
+    worker = start("mars", "autoheal", "eu")
+    for number in range(3, 9):
+        bell.ring("autoheal" if number % 2 else "eu", f"r{number}")
+    worker.until("end", 6)
+    assert [entry["queue"] for entry in worker.log("queue_broken")] == ["mars"]
+    server.command("DEL", "autoheal:queue:mars")
+    bell.ring("mars", "r9")
+    assert "r9" in worker.until("end", 7)
 
 
 def test_a_broker_that_hangs_is_noticed_by_whoever_rings(server: Redis, bell: CeleryBell) -> None:

@@ -19,7 +19,7 @@ from autoheal.store import migrate
 from autoheal.store.connection import writer
 from autoheal.store.schema import VERSION
 from autoheal.store.sqlite import SqliteLedger, database_url
-from tests.servers import Postgres
+from tests.databases import Postgres
 from tests.unit.cli.stage import run
 from tests.unit.core.auditor import FIRST
 from tests.unit.store.test_replay import Headed, story

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.databases import postgres, redis
 from tests.needs import needs
 from tests.servers import (
     ExitedEarly,
@@ -15,10 +16,8 @@ from tests.servers import (
     alertmanager,
     alertmanager_pair,
     free_port,
-    postgres,
     prometheus,
     receiver,
-    redis,
     wait_until,
 )
 

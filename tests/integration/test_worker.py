@@ -18,8 +18,9 @@ from autoheal.core.moves.intake import AlertsArrived
 from autoheal.core.moves.people import SetMode
 from autoheal.core.moves.service import PolicyLoaded
 from autoheal.core.policy import Policy
+from tests.databases import Redis, redis
 from tests.needs import needs_module
-from tests.servers import Process, Redis, free_port, redis, wait_until
+from tests.servers import Process, free_port, wait_until
 from tests.unit.core.make import alert
 
 needs_module("celery", "scale")
@@ -228,6 +229,10 @@ def test_the_service_and_a_worker_find_each_other(site_env: dict[str, str], tmp_
         shown = httpx.get(f"{url}/metrics").text
         assert 'autoheal_doorbells_total{result="rung"} 1.0' in shown and "autoheal_queue_up 1.0" in shown
         assert 'autoheal_actions_total{alertname="A",result="executed"} 1.0' in httpx.get(f"{worker_url}/metrics").text
+        place = site_env["DATABASE_URL"].rpartition("@")[2]
+        for process, word in ((service, "listening"), (worker, "working")):
+            (line,) = [line for line in process.text().splitlines() if word in line]
+            assert f"postgresql://{place}" in line, "it says which ledger it is on, and not as whom"
         assert service.terminate() == worker.terminate() == 0
 
 

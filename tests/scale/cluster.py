@@ -24,7 +24,8 @@ from autoheal.store.query import Reader
 from autoheal.store.replay import verify_state
 from autoheal.store.verify import verify_database
 from tests.acceptance.service import QUICK, ROOT, Autoheal
-from tests.servers import Alertmanager, Postgres, Process, Redis, alertmanager_pair, wait_until
+from tests.databases import Postgres, Redis
+from tests.servers import Alertmanager, Process, alertmanager_pair, wait_until
 
 LEASE = 2.0
 START_WINDOW = 1.5

@@ -11,9 +11,10 @@ import pytest
 
 from tests.acceptance.service import alert
 from tests.crash.storm import healthy_target
+from tests.databases import Postgres, Redis, postgres, redis
 from tests.scale.cluster import LEASE, OPTIONS, Cluster, Senders, seed
 from tests.scale.proof import Proof, scale_policy, settled
-from tests.servers import Postgres, Redis, postgres, redis, wait_until
+from tests.servers import wait_until
 
 
 @pytest.fixture(scope="module")

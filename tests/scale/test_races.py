@@ -35,8 +35,8 @@ from autoheal.store.replay import verify_state
 from autoheal.store.verify import verify_database
 from autoheal.testing.clock import ManualClock
 from tests.acceptance.service import Background, policy
+from tests.databases import Postgres
 from tests.scale.cluster import seed
-from tests.servers import Postgres
 
 MANY = 30
 REPLICAS = pytest.mark.parametrize(("replicas", "races"), [(2, 200), (3, 50)])

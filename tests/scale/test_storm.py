@@ -15,9 +15,10 @@ import pytest
 
 from tests.acceptance.service import Background, alert
 from tests.crash.storm import healthy_target
+from tests.databases import Postgres, Redis, postgres, redis
 from tests.scale.cluster import LEASE, Cluster, Remediator, Senders, pair_for, seed
 from tests.scale.proof import Proof, counted, scale_policy, settled
-from tests.servers import Postgres, Redis, postgres, redis, wait_until
+from tests.servers import wait_until
 
 KINDS = ("Plain",) * 5 + ("Checked",) * 4 + ("Sick",)
 REMEDIATOR_POINTS = (("before_commit", 12), ("after_commit", 9), ("before_verdict", 2))

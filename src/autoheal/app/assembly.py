@@ -15,12 +15,14 @@ from autoheal import actions
 from autoheal.config.policy_file import read_document
 from autoheal.config.settings import Settings
 from autoheal.core.backoff import delay
+from autoheal.core.errors import Permanent
 from autoheal.core.policy import Policy
 from autoheal.engine.claims import LocalClaims, instance_name
 from autoheal.engine.clock import LedgerClock, SystemClock
 from autoheal.engine.head import HeadThread
 from autoheal.engine.ports import Claims, Clock, Fact, StoreUnavailable
 from autoheal.store.claims import PostgresClaims
+from autoheal.store.connection import turned_away, where
 from autoheal.store.ledger import SqlLedger
 from autoheal.store.postgres import PostgresLedger
 from autoheal.store.query import Reader
@@ -43,6 +45,11 @@ class Ground:
     clock: Clock
     claims: Claims
     url: str
+
+    @property
+    def place(self) -> str:
+        """Where the ledger is, without user or password: for the log."""
+        return where(self.url)
 
     @property
     def shared(self) -> bool:
@@ -79,7 +86,7 @@ def lay(settings: Settings) -> Ground:
             raise
         return Ground(ledger, Reader(ledger.url), system, LocalClaims(instance, system), ledger.url)
     url = settings.database_url.reveal()
-    shared = patiently(lambda: PostgresLedger(url))
+    shared = patiently(lambda: PostgresLedger(url), url=url)
     return Ground(
         shared,
         Reader(url, settings.database_pool),
@@ -89,8 +96,11 @@ def lay(settings: Settings) -> Ground:
     )
 
 
-def patiently(work: Callable[[], T], seconds: float | None = None) -> T:
-    """Try until the database is there: services start in any order. StoreUnavailable after `seconds`."""
+def patiently(work: Callable[[], T], seconds: float | None = None, url: str = "") -> T:
+    """Try until the database is there: services start in any order. StoreUnavailable after `seconds`.
+
+    Permanent at once where the server at `url` answers and does not let us in.
+    """
     clock, never = SystemClock(), threading.Event()
     deadline = clock.monotonic() + (WAIT_FOR_DATABASE if seconds is None else seconds)
     attempt = 0
@@ -98,6 +108,8 @@ def patiently(work: Callable[[], T], seconds: float | None = None) -> T:
         try:
             return work()
         except StoreUnavailable as error:
+            if url and (why := turned_away(error, url)):
+                raise Permanent(why) from error
             attempt += 1
             pause = delay(attempt, 0.5, 5.0, 0.5, "equal")
             if clock.monotonic() + pause > deadline:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from autoheal import __version__, actions
 from autoheal.app import logs
-from autoheal.app.assembly import lay
+from autoheal.app.assembly import lay, patiently
 from autoheal.clients.alertmanager import AlertmanagerCluster
 from autoheal.clients.broker import CeleryBell
 from autoheal.clients.docker import DEFAULT_HOST
@@ -175,7 +175,7 @@ class Service:
         door: Door = app.state.door
         if self.copy is not None:
             threading.Thread(target=self.copy.catch_up, name="copy", daemon=True).start()
-        await self.engine.start()
+        await self._start_engine()
         self.tail.start(self.head.state.last_id)
         await self._probe()
         await asyncio.to_thread(self._resume_metrics)
@@ -193,6 +193,18 @@ class Service:
         stop = asyncio.create_task(self.stop_asked.wait(), name="stop")
         await asyncio.wait({stop, serving}, return_when=asyncio.FIRST_COMPLETED)
         await self._shut_down(server, serving, chores)
+
+    async def _start_engine(self) -> None:
+        """A database that goes away while we start is waited for, as one that is not there yet."""
+        loop = asyncio.get_running_loop()
+
+        def start() -> None:
+            asyncio.run_coroutine_threadsafe(self.engine.start(), loop).result()
+
+        if self.ground.shared:
+            await asyncio.to_thread(patiently, start)
+        else:
+            await self.engine.start()
 
     async def _shut_down(
         self, server: uvicorn.Server, serving: asyncio.Task[None], chores: Sequence[asyncio.Task[None]]
@@ -288,7 +300,8 @@ class Service:
     def _say_hello(self) -> None:
         settings, mode = self.settings, self.head.state.mode
         said = "live" if mode.acts else "off" if mode.off else "dry run"
-        log.info("listening", url=f"http://{settings.host}:{settings.port}", mode=said, rules=len(self.policy.rules))
+        url, ledger = f"http://{settings.host}:{settings.port}", self.ground.place
+        log.info("listening", url=url, mode=said, rules=len(self.policy.rules), ledger=ledger)
         if self.remediator.access.open:
             log.warning("open", note="protected routes ask for nothing: no AUTOHEAL_ADMIN_TOKEN is configured")
 
@@ -315,7 +328,7 @@ class Service:
                     gone = await asyncio.to_thread(prune, self.ground.url, before, below=copied)
                     if gone.events:
                         log.info("pruned", events=gone.events, first=gone.first)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, Permanent) as error:
                 log.warning("not_pruned", error=str(error))
             await asyncio.sleep(RETAIN_EVERY)
 

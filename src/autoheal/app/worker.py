@@ -10,7 +10,7 @@ import structlog
 
 from autoheal import __version__, actions
 from autoheal.app import logs
-from autoheal.app.assembly import lay
+from autoheal.app.assembly import lay, patiently
 from autoheal.app.watch import Watch
 from autoheal.clients.alertmanager import AlertmanagerCluster
 from autoheal.clients.broker import CeleryBell, work
@@ -63,11 +63,12 @@ class WorkerService:
         """Serve the queues until SIGTERM or SIGINT; how many actions still ran when it was time to go."""
         settings = self.settings
         with Watch(settings.host, settings.worker_port, self.metrics.registry, self.unready) as watch:
-            self.hands.start()
+            patiently(self.hands.start)
             self.metrics.expect(self.hands.head.policy)
             self.dispatcher.start()
             self._sweeper.start()
-            log.info("working", queues=list(settings.worker_queues), hands=settings.worker_concurrency, url=watch.url)
+            queues, hands = list(settings.worker_queues), settings.worker_concurrency
+            log.info("working", queues=queues, hands=hands, url=watch.url, ledger=self.ground.place)
             work(
                 self.broker_url,
                 self.hands.do,
@@ -109,7 +110,8 @@ class WorkerService:
         if self.stopping:
             return "stopping"
         if not self.hands.healthy:
-            return f"the ledger cannot be written: {self.hands.head.error}"
+            said = self.hands.head.error.partition(": ")[0]  # the rest is in the log: anybody can ask here
+            return "the ledger cannot be written" if said.startswith("the ledger") else said
         return "" if self.connected else "the broker cannot be reached"
 
     def _follow(self, events: Sequence[Event], lines: Sequence[str], took: float) -> None:

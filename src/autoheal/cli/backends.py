@@ -38,7 +38,7 @@ def check_database(url: str, pool: int, now: Callable[[], float]) -> tuple[Found
     except StoreUnavailable as error:
         return [bad(name, str(error), "is DATABASE_URL right, does the server run, and does it let us in?")], None
     except Permanent as error:
-        return [bad(name, str(error), "mend that, or ask who runs the database")], None
+        return [_permanent(name, error, "mend that, or ask who runs the database")], None
     findings = [*_version(server, place(url)), *_durable(server), _clock(server)]
     try:
         held = status.status(url)
@@ -48,6 +48,12 @@ def check_database(url: str, pool: int, now: Callable[[], float]) -> tuple[Found
         return findings, None
     findings += [_schema(held), _connections(server, pool, processes or ())]
     return findings + _processes(processes), processes
+
+
+def _permanent(name: str, error: Permanent, fix: str) -> Finding:
+    """What a person must change: that a library is missing says itself what to install."""
+    told, says, command = str(error).partition(": pip install ")
+    return bad(name, told, f"pip install {command}") if says else bad(name, str(error), fix)
 
 
 def _version(server: Server, place: str) -> Iterator[Finding]:
@@ -157,7 +163,7 @@ def check_broker(redis_url: str, policy: Policy | None, processes: Sequence[Pres
 
         report = inspect(redis_url, sorted(named | served))
     except Permanent as error:
-        return [bad("Redis", str(error), "correct the user and password in REDIS_URL, or the ACL in Redis")]
+        return [_permanent("Redis", error, "correct the user and password in REDIS_URL, or the ACL in Redis")]
     except AutohealError as error:
         return [bad("Redis", str(error), "is REDIS_URL right, and does it run? Until then AUTOHEAL_BROKER_DOWN holds")]
     findings = [ok("Redis", f"version {report.version}"), _eviction(report.policy)]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoheal.cli.backends import check_broker, check_database
 from autoheal.cli.finding import Finding, bad, ok
-from autoheal.core.errors import AutohealError, Invalid, Temporary
+from autoheal.core.errors import AutohealError, Invalid, Permanent, Temporary
 
 if TYPE_CHECKING:
     from autoheal.clients.autoheal import AutohealClient
@@ -99,14 +99,13 @@ def check_ledger(settings: Settings, policy: Policy | None) -> list[Finding]:
 
 
 def _moved(directory: Path) -> list[Finding]:
-    from autoheal.core.errors import Permanent
-    from autoheal.store.transfer import NOTE, refuse_if_moved
+    from autoheal.store.transfer import NOTE, moved_away
 
     try:
-        refuse_if_moved(directory)
+        said = moved_away(directory)
     except Permanent as error:
-        return [bad("moved", str(error).partition(": set ")[0], f"set DATABASE_URL; {directory / NOTE} says where to")]
-    return []
+        said = str(error)
+    return [bad("moved", said, f"set DATABASE_URL; {directory / NOTE} says where to")] if said else []
 
 
 def check_directory(directory: Path, variable: str = "AUTOHEAL_DATA_DIR") -> list[Finding]:
@@ -153,8 +152,10 @@ def _sync_time(place: Path) -> float:
 # ---- Autoheal itself --------------------------------------------------------------------------------------------
 
 
-def check_autoheal(client: AutohealClient, version: str) -> list[Finding]:
+def check_autoheal(client: AutohealClient, version: str, shared: bool = False) -> list[Finding]:
+    """`shared`: its ledger is in PostgreSQL, as far as our settings say."""
     name = "Autoheal"
+    away = "is the database there? its own line above says more, and so does the log" if shared else ""
     try:
         found = client.get("/")
     except AutohealError as error:
@@ -169,10 +170,15 @@ def check_autoheal(client: AutohealClient, version: str) -> list[Finding]:
         client.get("/readyz")
         findings.append(ok("ready", "able to persist and to decide"))
     except AutohealError as error:
-        findings.append(bad("ready", str(error), "see its log; most often the disk is full or not writable"))
+        fix = away or "see its log; most often the disk is full or not writable"
+        if "policy" in str(error):
+            fix = "see its log; give every process the same version, then load the policy again"
+        findings.append(bad("ready", str(error), fix))
     try:
         client.get("/audit", {"n": 1})
         findings.append(ok("access", "the token is good, or none is needed"))
+    except Temporary as error:
+        findings.append(bad("access", str(error), away or "see its log: the ledger cannot be read"))
     except AutohealError as error:
         findings.append(bad("access", str(error), "set AUTOHEAL_ADMIN_TOKEN as the service has it"))
     return findings
@@ -257,7 +263,7 @@ def examine(environ: Mapping[str, str], data_dir: Path | None, connect: Any) -> 
     findings += found + check_ledger(settings, policy)
     try:
         with connect() as client:
-            findings += check_autoheal(client, __version__)
+            findings += check_autoheal(client, __version__, settings.database_url is not None)
     except Invalid as error:
         findings.append(bad("Autoheal", str(error), "correct it"))
     return findings + check_neighbours(settings.alertmanager_urls, settings.prometheus_url)

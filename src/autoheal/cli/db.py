@@ -55,7 +55,8 @@ def chosen(data_dir: Path | None) -> Chosen:
     if found.database_url is not None:
         return Chosen(found.database_url.reveal(), None)
     if not database_path(found.data_dir).is_file():
-        raise Invalid(f"there is no ledger in {found.data_dir}, and DATABASE_URL is not set", "--data-dir")
+        raise ledger.nothing_there(data_dir, f"there is no ledger in {found.data_dir}")
+    ledger.tell_if_moved(found.data_dir)
     return Chosen(database_url(found.data_dir), found.data_dir)
 
 

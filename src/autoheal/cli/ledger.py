@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from autoheal.cli import render
-from autoheal.core.errors import Invalid
+from autoheal.core.errors import Invalid, Permanent
 
 if TYPE_CHECKING:
     from autoheal.config.settings import Settings
@@ -32,6 +32,25 @@ def settings(data_dir: Path | None) -> Settings:
         return Settings.from_env(os.environ)
     over = {"AUTOHEAL_DATA_DIR": str(data_dir), **dict.fromkeys(_SHARED, "")}
     return Settings.from_env({**os.environ, **over})
+
+
+def nothing_there(data_dir: Path | None, said: str) -> Invalid:
+    """The error for a place without a ledger, on the option where it was given."""
+    if data_dir is not None:
+        return Invalid(said, "--data-dir")
+    return Invalid(f"{said}: set DATABASE_URL or AUTOHEAL_DATA_DIR, or give --data-dir")
+
+
+def tell_if_moved(directory: Path) -> None:
+    """A remark where the ledger in `directory` is not the one that is in use any more."""
+    from autoheal.store.transfer import moved_away
+
+    try:
+        said = moved_away(directory)
+    except Permanent as error:
+        said = str(error)
+    if said:
+        render.note(f"note: {said}; what is here is how it was then")
 
 
 def anchor(text: str | None) -> Anchor | None:
@@ -63,7 +82,9 @@ def verify_directory(data_dir: Path | None, witness: Anchor | None) -> Named:
     url = _database(found)
     paths = _copy(found)
     if url is None and not paths:
-        raise Invalid(f"there is neither a ledger nor a copy in {found.data_dir}", "--data-dir")
+        raise nothing_there(data_dir, f"there is neither a ledger nor a copy in {found.data_dir}")
+    if found.database_url is None:
+        tell_if_moved(found.data_dir)
     reports = _verify(url, paths, witness)
     if url is not None and paths and _merely_behind(reports):
         # a running service writes the copy after the database: what looked like a cut tail may only have been late
@@ -168,7 +189,9 @@ def export(data_dir: Path | None, since_id: int, output: Path | None) -> tuple[i
     found = settings(data_dir)
     url = _database(found)
     if url is None:
-        raise Invalid(f"there is no ledger in {found.data_dir}", "--data-dir")
+        raise nothing_there(data_dir, f"there is no ledger in {found.data_dir}")
+    if found.database_url is None:
+        tell_if_moved(found.data_dir)
     if output is None:
         return _write(url, since_id, sys.stdout.buffer)
     part = output.with_name(f".{output.name}.part")

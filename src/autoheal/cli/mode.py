@@ -11,6 +11,7 @@ import typer
 from autoheal.cli import render
 from autoheal.cli.client import Json, Token, Url, connect
 from autoheal.cli.event_rows import mode_name
+from autoheal.cli.exits import NO
 
 
 class Mode(StrEnum):
@@ -38,13 +39,18 @@ def mode(
     url: Url = None,
     token: Token = None,
 ) -> None:
-    """Show the mode, or set it. `autoheal mode dry-run` is the brake: after its answer nothing starts any more."""
+    """Show the mode, or set it. `autoheal mode dry-run` is the brake: after its answer nothing starts any more.
+
+    Exit code 1 where a process did not confirm the new mode.
+    """
     with connect(url, token) as client:
         found = client.get("/mode") if wanted is None else client.post("/mode", BODIES[wanted])
     if as_json:
         render.as_json(found)
     else:
         show(found, time.time())
+    if wanted is not None and found.get("unconfirmed"):
+        raise typer.Exit(NO)
 
 
 def show(found: dict[str, Any], now: float) -> None:

@@ -188,12 +188,12 @@ class _Channel(kombu_redis.Channel):  # type: ignore[misc]
     _broken: frozenset[str] = frozenset()
 
     @property
-    def active_queues(self) -> set[str]:
-        found: set[str] = super().active_queues
-        return found - self._broken if monotonic() < self._aside + ASIDE else found
+    def active_queues(self) -> list[str]:
+        aside = self._broken if monotonic() < self._aside + ASIDE else ()
+        return [name for name in super().active_queues if name not in aside]
 
     def _brpop_start(self, timeout: Any = None) -> None:
-        if set(self._queue_cycle.items) != self.active_queues:
+        if set(self._queue_cycle.items) != set(self.active_queues):
             self._update_queue_cycle()
         super()._brpop_start(timeout)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from autoheal.core.errors import Permanent
 
@@ -39,6 +39,15 @@ class SettingsErrors(Permanent):
     def __init__(self, mistakes: Iterable[str]) -> None:
         self.mistakes = tuple(mistakes)
         super().__init__("\n".join(self.mistakes))
+
+
+def is_slip_of(word: str, meant: str) -> bool:
+    """Whether `word` is most likely `meant` with a slip of the hand, and not a longer name made of it on purpose."""
+    word = word.upper()
+    if word.endswith(f"_{meant}") or word.startswith(f"{meant}_"):
+        return False
+    same_letters = sorted(word.replace("_", "")) == sorted(meant.replace("_", ""))
+    return same_letters or SequenceMatcher(None, word, meant).ratio() >= 0.8
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from autoheal.config import variables as read
-from autoheal.config.mistakes import SettingsErrors, did_you_mean
+from autoheal.config.mistakes import SettingsErrors, did_you_mean, is_slip_of
 from autoheal.config.rules import Defaults
 from autoheal.config.secrets import SECRET_NAMES, Secret, secret_text
 from autoheal.core.errors import Invalid
@@ -125,6 +126,7 @@ class Settings:
                 mistakes.append(str(error))
                 wrong.add(item.metadata["variable"])
         mistakes += _unknown(environ, linked, cls.NAMES)
+        mistakes += _slips(environ, cls.NAMES)
         settings = cls(**values)
         mistakes += settings.contradictions(wrong)
         if mistakes:
@@ -211,8 +213,40 @@ def _value(item: Field[Any], environ: Mapping[str, str], linked: list[str]) -> d
 
 def _unknown(environ: Mapping[str, str], linked: list[str], names: tuple[str, ...]) -> list[str]:
     known = {*names, *(f"{name}_FILE" for name in SECRET_NAMES)}
+    ours = [one for one in known if one.startswith("AUTOHEAL_")]
     return [
-        f"{name}: unknown variable{did_you_mean(name, (one for one in known if one.startswith('AUTOHEAL_')))}"
+        f"{name}: unknown variable{_prefixed(name, known) or did_you_mean(name, ours)}"
         for name in sorted(environ)
         if name.startswith("AUTOHEAL_") and name not in known and name not in linked
     ]
+
+
+def _prefixed(name: str, known: Collection[str]) -> str:
+    """The suggestion where a variable that has no AUTOHEAL_ in its name was given one."""
+    bare = name.removeprefix("AUTOHEAL_")
+    ours = [one.removeprefix("AUTOHEAL_") for one in known if one.startswith("AUTOHEAL_")]
+    near = [bare] if bare in known else get_close_matches(bare, [*ours, *_ELSEWHERE], n=1, cutoff=0.8)
+    return f' (did you mean "{near[0]}"?)' if near and near[0] not in ours else ""
+
+
+_ELSEWHERE = {"DATABASE_URL": ("postgres",), "REDIS_URL": ("redis",)}
+"""Where what must be shared is, and how its value begins: not read for a slip of the hand, each replica would begin
+on its own."""
+
+
+def _slips(environ: Mapping[str, str], names: tuple[str, ...]) -> list[str]:
+    """Other names that hold such a value, where the variable itself is not there. An empty one is, on purpose."""
+    found = []
+    for meant, schemes in _ELSEWHERE.items():
+        if meant in environ or f"{meant}_FILE" in environ:
+            continue
+        found += [
+            f'{name}: unknown variable (did you mean "{meant}"?)'
+            for name in sorted(environ)
+            if name not in names
+            and not name.startswith("AUTOHEAL_")
+            and environ[name].strip().lower().startswith(schemes)
+            and "://" in environ[name]
+            and is_slip_of(name, meant)
+        ]
+    return found

@@ -116,7 +116,10 @@ class HeadThread:
     # ---- life ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Read the state from the ledger and begin; StoreUnavailable where it cannot be read."""
+        """Read the state from the ledger and begin; StoreUnavailable where it cannot be read, and it may be tried
+        again. A second start changes nothing."""
+        if self._thread.is_alive():
+            return
         self._load()
         self._told = self.state.last_id
         self.healthy = True
@@ -258,7 +261,7 @@ class HeadThread:
 
     def _failed(self, batch: list[_Ticket], error: Exception) -> None:
         self._forget()
-        if self.healthy or self.error != str(error):
+        if self.healthy:
             log.error("store_unavailable", error=str(error), moves=len(batch))
         self.healthy, self.error = False, str(error)
         for ticket in batch:
@@ -375,7 +378,7 @@ class HeadThread:
         try:
             self._hear()
         except StoreUnavailable as error:
-            if self.healthy or self.error != str(error):
+            if self.healthy:
                 log.error("store_unavailable", error=str(error), moves=0)
             self.healthy, self.error = False, str(error)
         except Exception:
@@ -498,9 +501,14 @@ def restore(snapshot: Snapshot) -> State:
     return State.load(
         snapshot.head.id,
         snapshot.head.ts,
-        ((fact.space, fact.key, orjson.loads(fact.data)) for fact in snapshot.facts if fact.data is not None),
+        ((fact.space, fact.key, orjson.loads(fact.data)) for fact in snapshot.facts if fact.data and _ours(fact)),
         (orjson.loads(row.data) for row in snapshot.remediations),
     )
+
+
+def _ours(fact: Fact) -> bool:
+    """Whether it is the engine's; the ledger's own, such as its anchor, and documents are not state."""
+    return fact.space not in ("ledger", DOCUMENT[0])
 
 
 def changes(state: State) -> tuple[list[Fact], list[RemediationRow]]:

@@ -47,9 +47,10 @@ class Attendance:
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
     def start(self) -> None:
-        """Say that we are here, and learn who else is; StoreUnavailable where that cannot be said."""
+        """Say that we are here, and learn who else is; StoreUnavailable where that cannot be said, and it may be
+        tried again."""
         self._renew()
-        if not self.claims.alone:
+        if not self.claims.alone and not self._thread.is_alive():
             self._thread.start()
 
     def stop(self) -> None:

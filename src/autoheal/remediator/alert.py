@@ -18,7 +18,7 @@ from autoheal.engine.ports import StoreUnavailable
 from autoheal.remediator.service import Remediator
 from autoheal.sources.alertmanager import Delivery, parse
 from autoheal.web.body import read_body
-from autoheal.web.problems import Problem, problem
+from autoheal.web.problems import Problem, problem, unavailable
 
 log = structlog.get_logger("alert")
 
@@ -82,7 +82,7 @@ async def receive_alerts(request: Request, service: Remediator, door: Door) -> R
         await door.refused(_REASONS.get(error.status, "refused"), "request", error.detail)
         return error.response()
     except StoreUnavailable as error:
-        return problem(503, f"nothing was done: {error}", {"Retry-After": "5"})
+        return unavailable(error)
     except Exception:
         log.exception("delivery_failed")
         return problem(500, "an error of Autoheal's own making; its log tells more")

@@ -27,7 +27,7 @@ from autoheal.remediator.stream import Tickets, stream
 from autoheal.web import problems
 from autoheal.web.access import ADMIN, OPS, Caller
 from autoheal.web.body import BoundedBody
-from autoheal.web.problems import Problem, answers, visible
+from autoheal.web.problems import Problem, answers, public, visible
 
 PROTECTED = answers(400, 401, 403, 431, 503)
 CHANGES = {**PROTECTED, **answers(408, 413)}
@@ -100,7 +100,8 @@ def _public(app: FastAPI, service: Remediator) -> None:
         if service.stopping:
             raise Problem(503, "autoheal is stopping")
         if not service.head.healthy:
-            raise Problem(503, f"the ledger cannot be written: {service.head.error}")
+            said = public(service.head.error)  # the rest is in the log: anybody can ask here
+            raise Problem(503, "the ledger cannot be written" if said.startswith("the ledger") else said)
         return {"status": "ready", "last_event_id": service.head.state.last_id, "waiting": service.head.waiting}
 
     @app.get("/metrics", tags=["public"], response_class=Response)

@@ -23,6 +23,7 @@ Wrong = Literal[
     "differs",
     "clock steps",
     "witness",
+    "anchor",
     "extra",
     "not folded",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,9 +56,60 @@ def parsed_url(url: str) -> URL:
     return parsed
 
 
+def where(url: str) -> str:
+    """Where a URL leads, for logs: host, port and name without user or password; an SQLite file by its path."""
+    parts = parsed_url(url)
+    if parts.get_backend_name() == "sqlite":
+        return parts.database or ""
+    return f"postgresql://{address(parts)}/{parts.database or parts.query.get('dbname') or ''}"
+
+
+def address(url: URL) -> str:
+    """Host and port, or several with commas between them, as the URL gives them."""
+    hosts, ports = url.host or url.query.get("host") or "", url.port or url.query.get("port") or ""
+    host = hosts if isinstance(hosts, str) else ",".join(hosts)
+    port = ",".join(ports) if isinstance(ports, tuple) else str(ports)
+    return f"{f'[{host}]' if ':' in host and url.host else host}{port and f':{port}'}"
+
+
+_TURNED_AWAY = re.compile(
+    r"(password authentication failed|authentication failed|no password supplied|no pg_hba\.conf entry|"
+    r"pg_hba\.conf rejects|is not permitted to log in|requires a valid client certificate)|"
+    r'((?:database|role) "[^"]*" does not exist)'
+)
+"""What PostgreSQL says to who may not come in. Without a session there is no SQLSTATE, so its words must do; in another
+language they are not known, and it counts as out of reach."""
+
+
+def turned_away(error: BaseException, url: str) -> str:
+    """What a person must change before a server that answers lets us in; empty where it is something else, which may
+    pass. To be asked at a start: whoever has been let in already goes on trying."""
+    found: BaseException | None = error
+    while found is not None:
+        orig = getattr(found, "orig", None) or found
+        state = str(getattr(orig, "sqlstate", None) or "")
+        of_driver = type(orig).__module__.partition(".")[0] == "psycopg"
+        match = _TURNED_AWAY.search(str(orig)) if of_driver and not state else None
+        if match is not None or state.startswith("28") or state == "3D000":
+            return f"the database at {where(url)} does not let us in: {_fix(match)}"
+        found = found.__cause__
+    return ""
+
+
+def _fix(match: re.Match[str] | None) -> str:
+    missing = match[2].partition(" ")[0] if match is not None and match[2] else ""
+    if missing == "database":
+        return "there is no database of this name; create it, or correct DATABASE_URL"
+    if missing == "role":
+        return "there is no role of the user's name in DATABASE_URL; create it, or correct the name"
+    return "correct the user and password in DATABASE_URL, or what pg_hba.conf on the server says of them"
+
+
 def reason(error: BaseException, url: URL) -> str:
-    """What the database said, in one line, without the password."""
+    """What the database said, in one line, without the password; of one that said nothing, where it should be."""
     said = " ".join(str(getattr(error, "orig", None) or error).split())
+    if "timeout expired" in said and address(url) not in said:
+        said += f" ({address(url)} does not answer)"
     password = str(url.password or url.query.get("password") or "")
     for secret in {password, quote(password), quote(password, safe="")} - {""}:
         said = said.replace(secret, "***")

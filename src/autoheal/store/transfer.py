@@ -71,20 +71,28 @@ class Transferred:
 
 def refuse_if_moved(directory: Path) -> None:
     """Permanent where the ledger in `directory` was moved: two installations on the same alerts would act twice."""
+    said = moved_away(directory)
+    if said:
+        raise Permanent(
+            f"{said}: set DATABASE_URL to go on there; "
+            f"or, to go back to what it was then, stop everything that uses that database and delete {directory / NOTE}"
+        )
+
+
+def moved_away(directory: Path) -> str:
+    """That the ledger in `directory` was moved, where to and when; empty where it was not. Permanent where nobody can
+    say."""
     note = directory / NOTE
     try:
         said = note.read_text(errors="replace")
     except FileNotFoundError:
-        return
+        return ""
     except OSError as error:
         raise Permanent(f"{note} cannot be read: {error.strerror}") from error
     told = dict(line.partition(": ")[::2] for line in said.splitlines())
     where = f" to {told['to']}" if "to" in told else ""
     when = f" on {told['when']}" if "when" in told else ""
-    raise Permanent(
-        f"the ledger in {directory} was moved{where}{when}: set DATABASE_URL to go on there; "
-        f"or, to go back to what it was then, stop everything that uses that database and delete {note}"
-    )
+    return f"the ledger in {directory} was moved{where}{when}"
 
 
 def stock(directory: Path) -> Stock:

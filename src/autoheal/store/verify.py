@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from autoheal.store.schema import head as head_table
 Anchor = tuple[int, str]
 """An event's id and hash, known from elsewhere: (0, GENESIS) is what the first event follows."""
 
+_HASH = re.compile("[0-9a-f]{64}")
 _BATCH = 2000
 _VOTERS = 20
 _COLUMNS = ("id", "ts", "kind", "alertname", "rule", "remediation_id")
@@ -135,15 +137,18 @@ def head_of(connection: Connection) -> Head:
 @contextmanager
 def _unpruned(connection: Connection) -> Iterator[None]:
     """What retention takes while we read would look as if somebody had cut it out."""
-    before = before_rows(connection)
+    before = _noted(connection)
     yield
-    if before_rows(connection) != before:
+    if _noted(connection) != before:
         raise StoreUnavailable("old events were pruned while the ledger was read: verify it again")
 
 
 def _verify_database(connection: Connection, anchor: Anchor | None, witness: Anchor | None) -> Report:
     end = head_of(connection)
-    chain = Chain(anchor or before_rows(connection))
+    before_first, damage = _beginning(connection)
+    chain = Chain(anchor or before_first)
+    if damage:
+        chain.report(ANCHORED, None, "anchor", damage)
     watch = _Witness(chain, witness)
     steps: set[int] = set()
     before: float | None = None
@@ -163,7 +168,7 @@ def _verify_database(connection: Connection, anchor: Anchor | None, witness: Anc
     _check_head(chain, end, last)
     _check_steps(connection, chain, steps, end.id)
     watch.end("events")
-    return _result(chain, False, witness)
+    return _result(chain, False, witness, begins=0 if anchor else before_first[0] + 1)
 
 
 def _rows(connection: Connection, last: int) -> Iterator[Row]:
@@ -231,7 +236,7 @@ class _Comparison:
     def __init__(self, connection: Connection, chain: Chain) -> None:
         self._connection = connection
         self._chain = chain
-        self._anchor = before_rows(connection)
+        self._anchor, _ = _beginning(connection)
         self._held: list[tuple[str, Row]] = []
 
     def see(self, place: str, row: Row) -> None:
@@ -314,19 +319,60 @@ def _raw_lines(paths: Sequence[Path]) -> Iterator[bytes]:
             return  # it is reported where the file is read as a whole
 
 
+ANCHORED = f"fact {'/'.join(ANCHOR)}"
+"""Where a ledger that begins late has noted what its first event follows."""
+
+
 def before_rows(connection: Connection) -> tuple[int, str | None]:
-    """A ledger begins at event 1, unless its state says that retention, or a restored copy, began later."""
-    where = and_(facts.c.space == ANCHOR[0], facts.c.key == ANCHOR[1])
-    noted = connection.execute(select(facts.c.data).where(where)).scalar()
+    """A ledger begins at event 1, unless its state says that retention, or a restored copy, began later.
+
+    StoreUnavailable where what it says cannot be read: then nobody knows what is missing.
+    """
+    noted = _noted(connection)
     if noted is None:
         return 0, GENESIS
-    event_id, digest = orjson.loads(noted)
-    return int(event_id), digest
+    found = _anchor_of(noted)
+    if found is None:
+        raise StoreUnavailable(f"the {ANCHORED} is damaged: `autoheal audit verify` tells more")
+    return found
 
 
-def _result(chain: Chain, compared: bool, witness: Anchor | None) -> Report:
+def _noted(connection: Connection) -> object:
+    where = and_(facts.c.space == ANCHOR[0], facts.c.key == ANCHOR[1])
+    return connection.execute(select(facts.c.data).where(where)).scalar()
+
+
+def _anchor_of(noted: object) -> tuple[int, str | None] | None:
+    """An id and a hash (or none) as the store writes them; None for everything else."""
+    try:
+        event_id, digest = orjson.loads(noted if isinstance(noted, bytes | str) else "")
+    except (ValueError, TypeError):
+        return None
+    known = digest is None or (isinstance(digest, str) and _HASH.fullmatch(digest) is not None)
+    fits = isinstance(event_id, int) and not isinstance(event_id, bool) and event_id > 0
+    return (event_id, digest) if known and fits else None
+
+
+def _beginning(connection: Connection) -> tuple[tuple[int, str | None], str]:
+    """What the first row must follow, and what is wrong with the note of it; then it is taken as it states itself."""
+    noted = _noted(connection)
+    found = (0, GENESIS) if noted is None else _anchor_of(noted)
+    if found is not None:
+        return found, ""
+    first = connection.execute(select(events.c.id).order_by(events.c.id).limit(1)).scalar()
+    begin: tuple[int, str | None] = (0, GENESIS) if first is None or first <= 1 else (first - 1, None)
+    return begin, "what the first event follows is noted there as no event's id and hash, so nothing vouches for it"
+
+
+def _result(chain: Chain, compared: bool, witness: Anchor | None, begins: int = 0) -> Report:
+    """`begins`: the first event of a database that says itself where it begins."""
     said = []
-    if chain.unanchored:
+    if begins > 1:
+        said.append(
+            f"it begins at event {begins}: nothing in the database vouches for what came before, which retention took, "
+            "or somebody who can write here; compare with an export, or with a witness from the process log"
+        )
+    elif chain.unanchored:
         said.append(f"it starts at event {chain.first}: what came before was not checked")
     if witness is not None and chain.total == 0:
         said.append(f"up to event {witness[0]} it is what the witness saw")

@@ -5,15 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from time import monotonic
 from typing import Any
 
 import orjson
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from autoheal.core.errors import AutohealError, Conflict, Invalid, NotFound
 from autoheal.engine.ports import StoreUnavailable
+
+log = structlog.get_logger("web")
+
+TELL_EVERY = 10.0
+"""Seconds between two lines in the log that the ledger is away."""
 
 
 class Problem(Exception):
@@ -43,6 +50,33 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, 
     title = HTTPStatus(status).phrase
     body = {"type": "about:blank", "title": title, "status": status, "detail": visible(detail), **extra}
     return Response(orjson.dumps(body), status, dict(headers or {}), "application/problem+json")
+
+
+def unavailable(error: StoreUnavailable, before: str = "nothing was done: ") -> Response:
+    """The answer while the ledger is away. What the database said, which may name hosts and users, is for the log."""
+    said = public(str(error))
+    _unavailable.tell(str(error))
+    return problem(503, before + said, {"Retry-After": "5"})
+
+
+def public(error: str) -> str:
+    """What anybody may read of an error of the store: what cannot be done, without what the database said."""
+    return error.partition(": ")[0].replace("cannot be opened", "cannot be reached")
+
+
+class _Sparing:
+    """One line in the log now and then, however many ask."""
+
+    def __init__(self) -> None:
+        self._next = float("-inf")
+
+    def tell(self, error: str) -> None:
+        if monotonic() >= self._next:
+            self._next = monotonic() + TELL_EVERY
+            log.warning("unavailable", error=error)
+
+
+_unavailable = _Sparing()
 
 
 PROBLEM_SCHEMA = {
@@ -113,7 +147,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(StoreUnavailable)
     async def _store(request: Request, error: StoreUnavailable) -> Response:
-        return problem(503, f"nothing was done: {error}", {"Retry-After": "5"})
+        return unavailable(error, "" if request.method in ("GET", "HEAD") else "nothing was done: ")
 
     @app.exception_handler(AutohealError)
     async def _neighbour(request: Request, error: AutohealError) -> Response:

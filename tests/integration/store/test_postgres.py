@@ -13,6 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from autoheal.app.assembly import lay
+from autoheal.config.secrets import Secret
+from autoheal.config.settings import Settings
 from autoheal.core.errors import Permanent
 from autoheal.engine.ports import Fact, Head, StoreUnavailable
 from autoheal.store import connection, migrate, partitions
@@ -23,8 +26,9 @@ from autoheal.store.query import Reader
 from autoheal.store.schema import VERSION
 from autoheal.store.verify import verify_database
 from tests.contract.ledger import rows_after
+from tests.databases import Postgres, postgres
 from tests.proxy import Proxy
-from tests.servers import Postgres, postgres, wait_until
+from tests.servers import wait_until
 
 Connect = Callable[[str], PostgresLedger]
 
@@ -94,6 +98,20 @@ def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(Permanent, match=r"pip install 'autoheal\[scale\]'"):
         PostgresLedger("postgresql://x@127.0.0.1/x")
+
+
+def test_a_start_that_is_turned_away_ends_at_once(postgres_url: str) -> None:
+    place = postgres_url.rpartition("@")[2]
+    host = place.rpartition("/")[0]
+    for url, told in (
+        (f"postgresql://nobody:s3cret@{place}", "no role"),
+        (f"{postgres_url}_not_there", "no database of this name"),
+    ):
+        began = time.monotonic()
+        with pytest.raises(Permanent, match=told) as caught:
+            lay(Settings(database_url=Secret(url)))
+        assert time.monotonic() - began < 5
+        assert host in str(caught.value) and "s3cret" not in str(caught.value) and "nobody" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

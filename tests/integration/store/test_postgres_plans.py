@@ -13,7 +13,7 @@ from autoheal.core.events import GENESIS
 from autoheal.store import partitions
 from autoheal.store.postgres import PostgresLedger
 from autoheal.store.query import Reader
-from tests.servers import Postgres
+from tests.databases import Postgres
 
 EVENTS = 300_000
 SIZE = 100_000

@@ -11,7 +11,7 @@ from autoheal.core.turn import Move
 from autoheal.store.replay import verify_state
 from autoheal.store.retention import prune
 from autoheal.store.verify import verify_database
-from tests.servers import Postgres
+from tests.databases import Postgres
 from tests.unit.core.auditor import FIRST
 from tests.unit.store.test_replay import Headed, named, story
 

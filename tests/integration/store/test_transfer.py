@@ -27,7 +27,7 @@ from autoheal.store.replay import verify_state
 from autoheal.store.sqlite import SqliteLedger, database_path, database_url
 from autoheal.store.transfer import LedgerDamaged, TargetNotEmpty, refuse_if_moved
 from autoheal.store.verify import verify_database
-from tests.servers import Postgres
+from tests.databases import Postgres
 from tests.unit.core.auditor import FIRST
 from tests.unit.store.test_replay import Headed, story
 from tests.unit.store.trail import Trail, sealed

@@ -119,6 +119,14 @@ def test_nobody_there_is_the_one_finding(error: Exception, fix: str, monkeypatch
     assert database.seen is None
 
 
+def test_what_is_not_installed_is_to_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = "needs its driver: pip install 'autoheal[scale]'"
+    database = Database(Permanent(f"PostgreSQL {missing}")).look(monkeypatch)["database"]
+    (redis,) = look(monkeypatch, Permanent("REDIS_URL needs celery and redis: pip install 'autoheal[scale]'"))
+    for found in (database, redis):
+        assert found.fix == "pip install 'autoheal[scale]'" and "pip" not in found.detail
+
+
 def test_a_schema_that_does_not_fit_says_what_to_do_and_nobody_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     held = replace(HELD, misfit="the database's schema is 0001, this Autoheal needs 0002: run `autoheal db upgrade`")
     database = Database(held=held, processes=[there("a")])
@@ -143,6 +151,12 @@ def test_a_dead_process_is_red_only_where_nobody_does_its_work() -> None:
     ]
     assert "gone for 2h" in found[1].detail and "others do its work" in found[1].detail
     assert found[2].fix
+
+
+def test_a_process_that_cannot_decide_is_red_and_does_nobody_s_work() -> None:
+    found = backends._processes([there("w1", role="worker", able=False), there("w2", -60, role="worker")])
+    assert [one.state for one in found] == ["bad", "bad"]
+    assert "worker w1 is there but cannot decide: it cannot read the policy in force" in found[0].detail
 
 
 def test_nobody_on_the_ledger_is_not_red(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +190,7 @@ class Report:
     version: str = "7.0.15"
     policy: str | None = "noeviction"
     depths: dict[str, int] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
 
 def look(
@@ -189,7 +204,8 @@ def look(
     def inspect(url: str, queues: list[str]) -> Report:
         if isinstance(report, Exception):
             raise report
-        return replace(report, depths={name: number for number, name in enumerate(queues)})
+        read = (name for name in queues if name not in report.unread)
+        return replace(report, depths={name: number for number, name in enumerate(read)})
 
     monkeypatch.setattr(broker, "inspect", inspect)
     policy: Any = Policy(rules) if rules else None
@@ -242,6 +258,18 @@ def test_a_queue_that_no_living_worker_serves_is_red(monkeypatch: pytest.MonkeyP
     ]
     assert "AUTOHEAL_WORKER_QUEUES=us" in found[1].fix
     assert found[2].state == "off" and "the queue of c depends on the alert" in found[2].detail
+
+
+def test_a_worker_that_cannot_decide_serves_no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    unable = replace(WORKER, data={**WORKER.data, "able": False})
+    (found,) = [one for one in look(monkeypatch, Report(), (), [unable]) if one.check == "workers"]
+    assert found.state == "bad" and "none on queue autoheal" in found.detail
+
+
+def test_a_queue_that_is_no_list_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = look(monkeypatch, Report(unread=("eu",)), (Rule("a", ""), Rule("b", "eu")), None)
+    (red,) = [one for one in found if one.state == "bad"]
+    assert red.check == "queues" and "autoheal:queue:eu" in red.fix
 
 
 def test_where_the_database_is_away_nobody_claims_to_know_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:

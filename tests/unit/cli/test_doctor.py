@@ -103,6 +103,24 @@ def test_what_is_red_says_what_to_do(well: Stage, route: str, answer: tuple[int,
     assert found[check]["fix"]
 
 
+def test_where_the_database_is_away_that_is_what_is_to_be_mended(well: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hush-hush@127.0.0.1:1/none")
+    well.routes["GET /readyz"] = lambda asked: (503, problem(503, "the ledger cannot be written"))
+    well.routes["GET /audit"] = lambda asked: (503, problem(503, "the ledger cannot be read"))
+    found = states(well)[1]
+    for check in ("ready", "access"):
+        assert found[check]["state"] == "bad" and "is the database there?" in found[check]["fix"]
+    assert "TOKEN" not in found["access"]["fix"] and "disk" not in found["ready"]["fix"]
+    well.routes["GET /audit"] = lambda asked: (401, problem(401, "no"))
+    assert "AUTOHEAL_ADMIN_TOKEN" in states(well)[1]["access"]["fix"]
+
+
+def test_a_service_that_cannot_read_the_policy_is_told_so(well: Stage) -> None:
+    said = "the policy in force (0123) cannot be read here, run one version everywhere"
+    well.routes["GET /readyz"] = lambda asked: (503, problem(503, said))
+    assert "same version" in states(well)[1]["ready"]["fix"]
+
+
 def test_nobody_there_is_red(well: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALERTMANAGER_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AUTOHEAL_PUBLIC_URL", "http://127.0.0.1:1")

@@ -177,3 +177,32 @@ def test_an_export_that_cannot_be_written_leaves_no_half_file(trail: Trail, tmp_
     assert run(*at(trail, "audit", "export", "-o", str(tmp_path))).exit_code == 1
     assert run(*at(trail, "audit", "export", "--json")).exit_code == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+# ---- which ledger it is ---------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_anchor_is_broken_and_no_traceback(trail: Trail) -> None:
+    trail.sql("INSERT INTO facts (space, key, data) VALUES ('ledger', 'anchor', 'nojson')")
+    done = run(*at(trail, "audit", "verify"))
+    assert done.exit_code == 1 and "database: BROKEN" in done.stdout and "fact ledger/anchor: anchor" in done.stdout
+    done = run(*at(trail, "db", "prune", "--older-than", "1d"))
+    assert done.exit_code == 3 and "fact ledger/anchor is damaged" in done.stderr
+
+
+def test_where_nothing_was_chosen_no_option_is_blamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOHEAL_DATA_DIR", str(tmp_path))
+    for verb in (("db", "status"), ("audit", "verify"), ("audit", "export")):
+        done = run(*verb)
+        assert done.exit_code == 2 and "set DATABASE_URL or AUTOHEAL_DATA_DIR" in done.stderr
+        assert not done.stderr.startswith("autoheal: --data-dir")
+        assert run(*verb, "--data-dir", str(tmp_path)).stderr.startswith("autoheal: --data-dir: there is n")
+
+
+def test_a_ledger_that_was_moved_away_is_remarked_on(trail: Trail) -> None:
+    verbs = (("db", "status"), ("db", "prune", "--older-than", "1d"), ("audit", "verify"), ("audit", "export"))
+    assert all("moved" not in run(*at(trail, *verb)).stderr for verb in verbs)
+    (trail.directory / "MOVED").write_text("to: postgresql://db/ah\nwhen: 2026-01-01T00:00:00Z\n")
+    for verb in verbs:
+        done = run(*at(trail, *verb))
+        assert done.exit_code == 0 and "was moved to postgresql://db/ah" in done.stderr and "MOVED" not in done.stdout

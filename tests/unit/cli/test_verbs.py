@@ -61,6 +61,17 @@ def test_mode_is_set_by_one_request(stage: Stage, word: str, body: dict[str, boo
     assert [(asked.method, asked.body) for asked in stage.asked] == [("POST", body)]
 
 
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_mode_that_not_everybody_confirmed_is_exit_code_1(stage: Stage, more: tuple[str, ...]) -> None:
+    stage.routes["POST /mode"] = {**MODE, "unconfirmed": ["w1:7"]}
+    stage.routes["GET /mode"] = MODE
+    done = stage.run("mode", "dry-run", *more)
+    assert done.exit_code == 1 and "w1:7" in done.stdout
+    assert stage.run("mode").exit_code == 0
+    stage.routes["POST /mode"] = {**MODE, "unconfirmed": []}
+    assert stage.run("mode", "dry-run").exit_code == 0
+
+
 def test_a_mode_that_there_is_not_is_wrong_use_and_asks_nobody(stage: Stage) -> None:
     assert stage.run("mode", "fast").exit_code == 2
     assert stage.asked == []

@@ -138,6 +138,11 @@ WRONG: list[tuple[str, str, str]] = [
     ("LOG_LEVEL", "loud", "LOG_LEVEL: expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL, got 'loud'"),
     ("LOG_FORMAT", "xml", "LOG_FORMAT: expected one of auto, json, console, got 'xml'"),
     ("AUTOHEAL_PROT", "1", 'AUTOHEAL_PROT: unknown variable (did you mean "AUTOHEAL_PORT"?)'),
+    ("AUTOHEAL_DATABASE_URL", "x", 'AUTOHEAL_DATABASE_URL: unknown variable (did you mean "DATABASE_URL"?)'),
+    ("AUTOHEAL_DATABSE_URL", "x", 'AUTOHEAL_DATABSE_URL: unknown variable (did you mean "DATABASE_URL"?)'),
+    ("AUTOHEAL_REDIS_URL", "x", 'AUTOHEAL_REDIS_URL: unknown variable (did you mean "REDIS_URL"?)'),
+    ("AUTOHEAL_REDIS_URL_FILE", "x", 'AUTOHEAL_REDIS_URL_FILE: unknown variable (did you mean "REDIS_URL_FILE"?)'),
+    ("AUTOHEAL_DATABASE_POL", "x", 'AUTOHEAL_DATABASE_POL: unknown variable (did you mean "AUTOHEAL_DATABASE_POOL"?)'),
     ("AUTOHEAL_DRYRUN", "1", 'AUTOHEAL_DRYRUN: unknown variable (did you mean "AUTOHEAL_DRY_RUN"?)'),
     (
         "AUTOHEAL_ADMIN_TOKEN_FIEL",
@@ -409,3 +414,37 @@ def test_the_passwords_in_urls_are_taken_out_of_a_text_however_they_are_written(
     told = "hush%40hush hush@hush sesame-open quiet-now postgresql+psycopg://u:hush%40hush@h/db?password=sesame-open"
     assert settings.mask(told) == "*** *** *** *** ***"
     assert settings.mask("postgres://u:hush%40hush@h") == "postgres://u:***@h"
+
+
+# ---- a slip of the hand that would begin a ledger of its own ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["DATABSE_URL", "DATABASE_URI", "DATABASEURL", "database_url", "DATABASE_ULR", "DATABASE_URLS"]
+)
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "POSTGRESQL"])
+def test_a_slip_of_the_database_s_variable_is_no_start_on_sqlite(name: str, scheme: str) -> None:
+    (told,) = mistakes(**{name: f"{scheme}://u:hush-hush@h/n"})
+    assert told == f'{name}: unknown variable (did you mean "DATABASE_URL"?)'
+
+
+@pytest.mark.parametrize("name", ["REDIS_URI", "REDIS_ULR", "REDISURL", "REDI_URL"])
+def test_a_slip_of_the_broker_s_variable_is_told(name: str) -> None:
+    assert mistakes(**{name: "rediss://h/0"}) == [f'{name}: unknown variable (did you mean "REDIS_URL"?)']
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"DATABSE_URL": "mysql://h/n"},
+        {"DATABSE_URL": "postgres"},
+        {"DATABSE_URL": "redis://h/0"},
+        {"POSTGRES_URL": "postgresql://h/n"},
+        {"TEST_DATABASE_URL": "postgresql://h/n"},
+        {"DATABASE_URL_TEST": "postgresql://h/n"},
+        {"DATABSE_URL": "postgresql://h/n", "DATABASE_URL": "postgresql://other/n"},
+        {"DATABSE_URL": "postgresql://h/n", "DATABASE_URL": ""},
+    ],
+)
+def test_what_is_no_slip_is_ignored(environ: dict[str, str]) -> None:
+    Settings.from_env(environ)

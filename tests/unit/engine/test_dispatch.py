@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from autoheal.core.errors import Temporary
+from autoheal.core.errors import Permanent, Temporary
 from autoheal.core.moves.acting import MayStart
 from autoheal.core.moves.intake import AlertsArrived
 from autoheal.core.moves.people import SetMode
 from autoheal.core.policy import Limits
 from autoheal.engine import dispatch
-from autoheal.engine.dispatch import AGAIN, LOST, MOST, STUCK, SWEEP, Dispatcher
+from autoheal.engine.dispatch import AGAIN, LOST, MOST, STUCK, SWEEP, Dispatcher, queues_of
 from autoheal.engine.head import HeadThread
 from autoheal.engine.ports import Presence, StoreUnavailable
 from autoheal.testing.clock import ManualClock
@@ -31,19 +31,22 @@ class Broker:
     def __init__(self) -> None:
         self.queues: dict[str, list[str]] = {}
         self.gone = self.full = False
+        self.odd: set[str] = set()
         self.calls = 0
 
     def ring(self, queue: str, remediation_id: str) -> None:
         self.calls += 1
         if self.gone or self.full:
             raise Temporary("the broker: refused")
+        if queue in self.odd:
+            raise Permanent("the broker refuses it: WRONGTYPE")
         self.queues.setdefault(queue, []).append(remediation_id)
 
     def depths(self, queues: Sequence[str]) -> dict[str, int]:
         self.calls += 1
         if self.gone:
             raise Temporary("the broker: refused")
-        return {queue: len(self.queues.get(queue, ())) for queue in queues}
+        return {queue: len(self.queues.get(queue, ())) for queue in queues if queue not in self.odd}
 
     def waits(self, queue: str = "autoheal") -> list[str]:
         return list(self.queues.get(queue, ()))
@@ -321,6 +324,60 @@ def test_a_queue_that_no_worker_serves_is_told_once_and_settled_when_one_comes(s
     site.sweep(dispatch.LOOK)
     assert site.escalations == []
     other.stop()
+
+
+def test_a_worker_that_cannot_decide_serves_nobody(site: Site) -> None:
+    able = worker("autoheal", "eu")
+    site.leases.workers[:] = [worker("autoheal"), replace(able, data={**able.data, "able": False})]
+    assert [queues_of(process) for process in site.leases.workers] == [("autoheal",), ()]
+    site.reserve(1, "E")
+    site.sweep()
+    site.sweep(STUCK)
+    assert site.escalations == ["queue:eu"]
+    site.leases.workers[:] = [replace(able, data={**able.data, "able": True})]
+    site.sweep(dispatch.LOOK)
+    assert site.escalations == []
+
+
+def test_a_queue_that_the_broker_refuses_stops_no_other_one(site: Site) -> None:
+    site.broker.odd.add("eu")
+    with capture_logs() as logs:
+        site.reserve(2, "E")
+        wait_until(lambda: site.dispatcher.failed == 2, what="the refusals")
+        ids = site.reserve(2)
+        wait_until(lambda: site.dispatcher.rung == 2, what="the other queue's bells")
+        for _ in range(8):
+            site.sweep(AGAIN)
+    assert site.dispatcher.healthy and set(site.broker.waits()) == set(ids) and site.dispatcher.failed > 2
+    assert site.dispatcher.depths == {"autoheal": 2} and list(site.dispatcher.broken) == ["eu"]
+    assert [entry["queue"] for entry in logs if entry["event"] == "queue_broken"] == ["eu"]
+    assert site.escalations == ["queue:eu"]
+    site.broker.odd.clear()
+    site.sweep(AGAIN)
+    site.sweep(AGAIN)
+    assert len(set(site.broker.waits("eu"))) == 2 and not site.dispatcher.broken and site.escalations == []
+
+
+def test_a_broker_is_back_whichever_queue_it_refuses(site: Site) -> None:
+    site.broker.gone = True
+    site.broker.odd.add("autoheal")
+    site.reserve(1)
+    site.reserve(1, "E")
+    wait_until(lambda: not site.dispatcher.healthy, what="the outage")
+    site.broker.gone = False
+    site.sweep(10.0)
+    assert site.dispatcher.healthy and len(site.broker.waits("eu")) >= 1
+
+
+def test_what_waits_in_a_broken_default_queue_is_acted_here(site: Site) -> None:
+    here: list[str] = []
+    site.dispatcher._fallback = here.extend
+    site.broker.odd.add("autoheal")
+    ids = site.reserve(2)
+    wait_until(lambda: here == ids, what="both acted here")
+    site.sweep()
+    site.sweep(STUCK)
+    assert site.escalations == []
 
 
 def test_a_told_queue_is_settled_by_a_process_that_did_not_tell(site: Site) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Postgres
+from tests.databases import Postgres
 from tests.unit.store.trail import Trail
 
 

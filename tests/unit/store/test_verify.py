@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from autoheal.core.events import GENESIS
 from autoheal.engine.ports import Head, StoreUnavailable
 from autoheal.store import chain as chains
+from autoheal.store.replay import verify_state
+from autoheal.store.retention import prune
 from autoheal.store.verify import Report, verify_database, verify_file, verify_pair
 from tests.unit.store.trail import Trail, sealed
 
@@ -305,6 +307,38 @@ def test_a_cut_copy_and_a_cut_database_are_told_apart(fresh: Callable[[], Trail]
     trail.sql(("DELETE FROM events WHERE id>10", ()), ("UPDATE head SET id=10, hash=?", (LINES[9][-66:-2],)))
     database, copy = verify_pair([trail.copy], trail.url)
     assert database.ok and named(copy) == {("differs", 11), ("differs", 12)}
+    trail.close()
+
+
+SET_ANCHOR = "INSERT INTO facts (space, key, data) VALUES ('ledger', 'anchor', ?)"
+
+
+@pytest.mark.parametrize(
+    "noted",
+    ["{}", "nojson", "", "[2]", "[2,3]", '[2,"short"]', '["2",null]', "[true,null]", "[-1,null]", "null", "2", '"ab"'],
+)
+def test_a_damaged_anchor_is_named(fresh: Callable[[], Trail], noted: str) -> None:
+    trail = fresh()
+    trail.sql((SET_ANCHOR, (noted,)), ("DELETE FROM events WHERE id<=2", ()))
+    report, copy = verify_pair([trail.copy], trail.url)
+    assert named(report) == {("anchor", None)} and report.checked == COUNT - 2 and copy.ok
+    assert "ledger/anchor" in report.problems[0].place
+    assert named(verify_database(trail.url)) == {("anchor", None)}
+    with pytest.raises(StoreUnavailable, match="ledger/anchor is damaged"):
+        prune(trail.url, 1e12)
+    with pytest.raises(StoreUnavailable, match="ledger/anchor is damaged"):
+        verify_state(trail.url)
+    trail.close()
+
+
+def test_a_ledger_that_begins_late_says_that_nothing_in_it_vouches_for_that(fresh: Callable[[], Trail]) -> None:
+    trail = fresh()
+    anchor = f'[2,"{LINES[1][-66:-2]}"]'
+    trail.sql((SET_ANCHOR, (anchor,)), ("DELETE FROM events WHERE id<=2", ()))
+    report = verify_database(trail.url)
+    assert report.ok and report.first_id == 3 and "it begins at event 3: nothing in the database vouches" in report.note
+    assert "witness from the process log" in report.note
+    assert "begins at" not in verify_database(trail.url, anchor=(2, LINES[1][-66:-2])).note
     trail.close()
 
 
