@@ -82,7 +82,7 @@ class CeleryBell:
             raise Temporary(f"the broker: {text_of(error)}") from error
 
 
-def client_of(redis_url: str) -> Redis[str]:
+def client_of(redis_url: str) -> Redis:
     """A client that has not connected yet; Permanent where the URL cannot be used."""
     installed()
     from redis import Redis, RedisError
@@ -123,7 +123,7 @@ def of_one_queue(error: BaseException) -> bool:
     return isinstance(error, ResponseError) and said.startswith("WRONGTYPE")
 
 
-def _depths(client: Redis[str], queues: Sequence[str]) -> dict[str, int]:
+def _depths(client: Redis, queues: Sequence[str]) -> dict[str, int]:
     if not queues:
         return {}
     with client.pipeline(transaction=False) as pipe:
@@ -201,7 +201,7 @@ def inspect(redis_url: str, queues: Sequence[str]) -> BrokerReport:
         client.close()
 
 
-def _policy(client: Redis[str]) -> str | None:
+def _policy(client: Redis) -> str | None:
     from redis import ResponseError
 
     try:
