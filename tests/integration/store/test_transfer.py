@@ -27,7 +27,7 @@ from autoheal.store.replay import verify_state
 from autoheal.store.sqlite import SqliteLedger, database_path, database_url
 from autoheal.store.transfer import LedgerDamaged, TargetNotEmpty, refuse_if_moved
 from autoheal.store.verify import verify_database
-from tests.databases import Postgres
+from tests.databases import Postgres, postgres
 from tests.unit.core.auditor import FIRST
 from tests.unit.store.test_replay import Headed, story
 from tests.unit.store.trail import Trail, sealed
@@ -399,8 +399,6 @@ def test_a_kill_at_any_point_leaves_nothing_or_everything(at: str, directory: Pa
 
 
 def test_a_server_that_goes_in_the_middle_leaves_nothing(directory: Path, tmp_path: Path) -> None:
-    from tests.servers import postgres
-
     with postgres(tmp_path / "pg") as server:
         url = server.create_database()
 
