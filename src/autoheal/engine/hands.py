@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +70,6 @@ class Hands:
         self.head.start()
         options = self.options
         self.head.submit(WorkerStarted(options.version, self.claims.instance, options.queues)).result()
-        self.head.listeners.append(self.runner.listen)
         self.head.followers += [self.runner.follow, self.attendance.follow]
         self.runner.start()
         self.attendance.arrived(self.head.state.last_id)
@@ -98,10 +96,6 @@ class Hands:
         self._threads[0].join(self.options.stop_within)
         self.attendance.stop()
         return left
-
-    def run(self, work: Callable[[], Any]) -> Any:
-        """A coroutine made by `work`, run in the loop that the clients live in; for closing them."""
-        return asyncio.run_coroutine_threadsafe(work(), self._loop).result(self.options.stop_within)
 
     # ---- its threads -----------------------------------------------------------------------------------------
 

@@ -166,7 +166,7 @@ class Runner:
         with self._wake:
             late = list(self._undelivered)
             self._undelivered.clear()
-            lost = {r: token for r, token in ours.items() if r not in self._claimed and r not in self._acting}
+            lost = {r: token for r, token in ours.items() if not self.holds(r)}
         for outcome in late:
             self._deliver(outcome)
         # Twice in a row, so that one that ended between the two looks above is not meant.
