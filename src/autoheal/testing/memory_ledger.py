@@ -12,7 +12,7 @@ from autoheal.core.events import GENESIS
 from autoheal.core.remediation import OPEN, UNKNOWN
 from autoheal.engine.ports import Fact, Head, RemediationRow, Row, Snapshot, StoreUnavailable
 
-Place = Literal["load", "begin", "append", "commit", "after_commit", "reopen"]
+Place = Literal["load", "begin", "append", "save", "commit", "after_commit", "reopen"]
 
 
 @dataclass
@@ -54,6 +54,7 @@ class MemoryTransaction:
         self.head = head
 
     def save(self, facts: Sequence[Fact], remediations: Sequence[RemediationRow]) -> None:
+        self._ledger.trip("save")
         self.facts += facts
         self.remediations += remediations
 

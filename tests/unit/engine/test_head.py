@@ -184,6 +184,18 @@ def test_the_jam_itself_is_not_what_failed() -> None:
         assert answers([done]) == [StoreUnavailable]
 
 
+def test_only_a_write_turns_it_ready_again() -> None:
+    ledger = MemoryLedger()
+    with headed(ledger) as head:
+        ledger.fail("commit")
+        assert answers([head.submit(Heartbeat())]) == [StoreUnavailable]
+        ledger.fail("save")
+        assert answers([head.submit(Do(lambda turn: None))]) == [StoreUnavailable]
+        assert not head.healthy, "a move that has nothing to say does not make it so"
+        assert answers([head.submit(Do(lambda turn: None))]) == [None]
+        assert head.healthy and ("mode", "mode") in ledger.disk.facts
+
+
 @pytest.mark.parametrize("place", ["load", "reopen"])
 def test_while_the_store_cannot_even_be_read_nothing_is_decided(place: Any) -> None:
     ledger = MemoryLedger()
