@@ -42,6 +42,12 @@ class ClaimsContract:
         assert ours.present(LONG, {"role": "other"}) >= now
         assert [found.data for found in ours.processes()] == [{"role": "other"}]
 
+    def test_once_is_once(self, ours: Claims) -> None:
+        assert [ours.once("a", LONG), ours.once("a", LONG), ours.once("b", LONG)] == [True, False, True]
+        assert ours.take(["a"], LONG) == {"a"}
+        assert ours.once("c", 0.05)
+        wait_until(lambda: ours.once("c", LONG), 5, "its end")
+
 
 class SharedClaimsContract(ClaimsContract):
     """For those that other processes share."""
@@ -80,6 +86,13 @@ class SharedClaimsContract(ClaimsContract):
         assert (alive.instance, alive.alive, gone.instance, gone.alive) == ("a", True, "b", False)
         assert -5 < gone.left <= 0 and gone.data == {"n": 2}
         assert [found.instance for found in theirs.processes()] == ["a", "b"]
+
+    def test_once_is_once_for_all_and_outlives_who_asked(self, ours: Claims, theirs: Claims) -> None:
+        assert ours.once("a", LONG)
+        ours.leave()
+        assert not theirs.once("a", LONG)
+        assert theirs.once("b", LONG)
+        assert not ours.once("b", LONG)
 
     def test_who_leaves_gives_up_all_and_only_its_own(self, ours: Claims, theirs: Claims) -> None:
         for claims, key in ((ours, "x"), (theirs, "y")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import signal
 import socket
 import threading
@@ -41,7 +42,6 @@ from autoheal.engine.head import HeadThread, Listener, changes
 from autoheal.engine.ports import Fact, RemediationRow, StoreUnavailable, World
 from autoheal.remediator.alert import Door, receive_alerts
 from autoheal.remediator.api import build
-from autoheal.remediator.clicks import Clicks
 from autoheal.remediator.metrics import Metrics
 from autoheal.remediator.queues import QueueMetrics
 from autoheal.remediator.service import Remediator
@@ -50,6 +50,7 @@ from autoheal.store.copy import AuditCopy
 from autoheal.store.restore import restore
 from autoheal.store.retention import prune
 from autoheal.web.access import Access
+from autoheal.web.once import OnceTokens
 from autoheal.web.protocol import BoundedProtocol
 from autoheal.web.tail import Tail
 
@@ -121,8 +122,8 @@ class Service:
         beside = Beside(self.claims, self.ground.stored, self.bell, settings.broker_down == "run")
         self.engine = Engine(head, world, clock, options, beside)
         self.prober = ProbeSource(self.probes, _Intake(head), clock)
-        self.tail = Tail(self.reader.lines_after)
         self.metrics = metrics = Metrics(head, __version__)
+        self.tail = Tail(self.reader.lines_after, lambda: self.reader.head().id, metrics.sse_dropped.inc)
         metrics.expect(self.policy)
         head.listeners.append(metrics.listen)
         head.followers += [self.tail.listen, self._follow]
@@ -146,13 +147,18 @@ class Service:
             tail=self.tail,
             metrics=metrics,
             access=access,
-            clicks=Clicks(clock.now),
+            once=OnceTokens(self.claims, clock.now, self._signing_key()),
             alertmanagers=self.alertmanagers,
             reload=self.reload,
             env=environment_of(settings.enabled, settings.dry_run),
             version=__version__,
             public_url=settings.public_url,
         )
+
+    def _signing_key(self) -> bytes:
+        """One that replicas share where they have a secret in common; otherwise it lives as long as the process."""
+        known = self.settings.secret_key or self.settings.admin_token
+        return known.reveal().encode() if known is not None and self.ground.shared else secrets.token_bytes(32)
 
     async def reload(self, actor: str) -> dict[str, Any]:
         """Build the new policy whole; take it, or keep the old and say every mistake."""

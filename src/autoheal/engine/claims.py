@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ class LocalClaims:
         self._clock = clock
         self._data: Mapping[str, Any] = {}
         self._until = float("-inf")
+        self._asked: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     @property
     def instance(self) -> str:
@@ -34,6 +37,16 @@ class LocalClaims:
 
     def release(self, keys: Sequence[str]) -> None:
         pass
+
+    def once(self, key: str, seconds: float) -> bool:
+        now = self._clock.now()
+        with self._lock:
+            if len(self._asked) % 1000 == 999:
+                self._asked = {known: until for known, until in self._asked.items() if until > now}
+            first = self._asked.get(key, now) <= now
+            if first:
+                self._asked[key] = now + seconds
+            return first
 
     def present(self, seconds: float, data: Mapping[str, Any]) -> float:
         self._data, self._until = data, self._clock.now() + seconds

@@ -141,6 +141,10 @@ class Claims(Protocol):
     def release(self, keys: Sequence[str]) -> None:
         """Give up those of `keys` that are ours."""
 
+    def once(self, key: str, seconds: float) -> bool:
+        """Whether nobody, ourselves included, has asked for this key within the seconds that were given then. It
+        outlives the process that asked, where others share the ledger."""
+
     def present(self, seconds: float, data: Mapping[str, Any]) -> float:
         """Say that we are here for the next `seconds`; the database's time, Unix seconds."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,15 @@ from autoheal.web.problems import Problem, visible
 MAX_DURATION = 7 * 86400.0
 MAX_LABELS = 100
 MAX_COMMENT = 1000
+CLICK = "click"
+"""What a page's token is for: one human click."""
+CLICK_LASTS = 600.0
+"""Seconds that a page may stay open before its button no longer works."""
+REFUSALS = {
+    "forged": "the token does not belong to these labels; open the page again",
+    "late": "the page was open for too long; open it again",
+    "used": "this button was used already; nothing was changed a second time",
+}
 
 
 def read_labels(text: str | None) -> dict[str, str]:
@@ -87,7 +97,7 @@ async def get_ack(request: Request, service: Remediator) -> Response:
     read_duration(duration)
     if request.method == "GET" and service.access.may_act_on_get(request.headers, caller):
         return await silence(service, labels, duration, caller.name, comment)
-    token = service.clicks.make(labels, duration, comment)
+    token = service.once.make(CLICK, [labels, duration, comment], CLICK_LASTS)
     text = pages.ack_page(labels, duration, comment, token, await _matching(service, labels))
     return HTMLResponse(text, headers=pages.HEADERS)
 
@@ -130,9 +140,10 @@ async def _clicked(service: Remediator, body: bytes, actor: str) -> Response:
     labels = read_labels(form.get("labels"))
     duration, comment = form.get("duration", ""), form.get("comment", "")
     read_duration(duration)
-    refusal = service.clicks.redeem(form.get("token", ""), labels, duration, comment)
+    bound = [labels, duration, comment]
+    refusal = await asyncio.to_thread(service.once.redeem, CLICK, bound, form.get("token", ""))
     if refusal is not None:
-        return HTMLResponse(pages.done_page("Nothing was changed", refusal), 409, headers=pages.HEADERS)
+        return HTMLResponse(pages.done_page("Nothing was changed", REFUSALS[refusal]), 409, headers=pages.HEADERS)
     await silence(service, labels, duration, actor, comment)
     text = f"A silence for {duration} is in place. If the alert resolves, it is told and the silence ends."
     return HTMLResponse(pages.done_page("Acknowledged", text), headers=pages.HEADERS)

@@ -23,7 +23,7 @@ from autoheal.core.turn import Move
 from autoheal.remediator import ack, bodies, pages
 from autoheal.remediator.alert import Door, receive_alerts
 from autoheal.remediator.service import Remediator
-from autoheal.remediator.stream import Tickets, stream
+from autoheal.remediator.stream import TICKET, TICKET_LASTS, stream
 from autoheal.web import problems
 from autoheal.web.access import ADMIN, OPS, Caller
 from autoheal.web.body import BoundedBody
@@ -168,8 +168,6 @@ def moment(text: str | None, field: str) -> float | None:
 
 
 def _trail(app: FastAPI, service: Remediator) -> None:
-    tickets = Tickets(service.head.clock.monotonic)
-
     @app.get("/audit", tags=["trail"], responses=PROTECTED)
     async def audit(
         request: Request,
@@ -202,17 +200,19 @@ def _trail(app: FastAPI, service: Remediator) -> None:
         return Response(text, media_type="application/json")
 
     @app.get("/events", tags=["trail"], responses=PROTECTED, response_class=Response)
-    async def events(request: Request, kind: Name = None, alertname: Name = None, ticket: Name = None) -> Response:
+    async def events(
+        request: Request, kind: Name = None, alertname: Name = None, rule: Name = None, ticket: Name = None
+    ) -> Response:
         """Server-Sent Events; resumes by ``Last-Event-ID`` or ``last_event_id`` without a gap."""
-        if ticket is None or not tickets.redeem(ticket):
+        if ticket is None or await asyncio.to_thread(service.once.redeem, TICKET, None, ticket) is not None:
             _caller(request, service, OPS)
-        return stream(request, service, kind, alertname)
+        return stream(request, service, kind, alertname, rule)
 
     @app.post("/events/ticket", tags=["trail"], responses=CHANGES)
     async def ticket(request: Request) -> dict[str, Any]:
         """Leave to open one stream within 30 s, for an EventSource, which cannot send a token."""
         _caller(request, service, OPS, changes=True)
-        return {"ticket": tickets.make()}
+        return {"ticket": service.once.make(TICKET, None, TICKET_LASTS)}
 
     @app.get("/console", tags=["trail"], response_class=HTMLResponse, responses=PROTECTED)
     async def console(request: Request) -> Response:

@@ -9,11 +9,11 @@ from typing import Any
 from autoheal.engine.engine import Engine
 from autoheal.engine.head import HeadThread
 from autoheal.engine.ports import Alertmanagers
-from autoheal.remediator.clicks import Clicks
 from autoheal.remediator.metrics import Metrics
 from autoheal.store.query import Reader
 from autoheal.web.access import Access
 from autoheal.web.body import BODY_TIMEOUT
+from autoheal.web.once import OnceTokens
 from autoheal.web.tail import Tail
 
 
@@ -28,7 +28,7 @@ class Remediator:
     tail: Tail
     metrics: Metrics
     access: Access
-    clicks: Clicks
+    once: OnceTokens
     alertmanagers: Alertmanagers | None
     reload: Callable[[str], Awaitable[dict[str, Any]]]
     env: str

@@ -25,6 +25,11 @@ _TAKE = text(f"""
     WHERE claims.owner = excluded.owner OR claims.until <= {_NOW}
     RETURNING key
 """)  # noqa: S608 - no input stands in these texts
+_ONCE = text(f"""
+    INSERT INTO claims (space, key, owner, until) VALUES ('once', :key, '', {_NOW} + :seconds)
+    ON CONFLICT (space, key) DO UPDATE SET until = excluded.until WHERE claims.until <= {_NOW}
+    RETURNING key
+""")  # noqa: S608
 _RELEASE = text("""
     WITH mine AS (
         SELECT key FROM claims WHERE space = 'duty' AND owner = :owner AND key = ANY(:keys)
@@ -72,6 +77,9 @@ class PostgresClaims:
     def release(self, keys: Sequence[str]) -> None:
         if keys:
             self._run(_RELEASE, keys=sorted(set(keys)))
+
+    def once(self, key: str, seconds: float) -> bool:
+        return bool(self._run(_ONCE, key=key, seconds=seconds))
 
     def present(self, seconds: float, data: Mapping[str, Any]) -> float:
         self._run(_FORGET)

@@ -16,6 +16,7 @@ class Table:
 
     clock: Clock
     duties: dict[str, tuple[str, float]] = field(default_factory=dict)
+    asked: dict[str, float] = field(default_factory=dict)
     present: dict[str, tuple[float, Mapping[str, Any]]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     away: bool = False
@@ -53,6 +54,14 @@ class MemoryClaims:
             for key in keys:
                 if self.table.duties.get(key, ("", 0.0))[0] == self._instance:
                     del self.table.duties[key]
+
+    def once(self, key: str, seconds: float) -> bool:
+        now = self._reach()
+        with self.table.lock:
+            first = self.table.asked.get(key, now) <= now
+            if first:
+                self.table.asked[key] = now + seconds
+            return first
 
     def present(self, seconds: float, data: Mapping[str, Any]) -> float:
         now = self._reach()

@@ -12,6 +12,8 @@ HEAD_TIMEOUT = 15.0
 """Seconds from the connection, or from a request's first byte, until its headers must be complete."""
 MAX_HEAD = 128 * 1024
 """Bytes of request line and headers."""
+CONNECTION = "autoheal.connection"
+"""The scope's extension with the connection's `socket`, and `abort`, which ends it at once, whatever still waits."""
 
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
@@ -44,6 +46,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        socket = self.transport.get_extra_info("socket")
+        self.scope["extensions"] = {CONNECTION: {"socket": socket, "abort": self.transport.abort}}
         self._head_size = 0
         if self._due is None:
             self._expect()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from autoheal.remediator import clicks
+from autoheal.remediator import ack
 from autoheal.testing.alertmanager import FakeAlertmanager
 from tests.integration.http.live import ADMIN, Server, is_problem, server
 
@@ -135,7 +135,7 @@ def test_a_click_holds_only_for_what_was_shown(place: Place, other: dict[str, st
 
 
 def test_a_click_on_an_old_page_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clicks, "LASTS", -1.0)
+    monkeypatch.setattr(ack, "CLICK_LASTS", -1.0)
     page = place.live.get("/ack", params=QUERY, headers=BROWSER).text
     answer = place.click(page)
     assert answer.status_code == 409

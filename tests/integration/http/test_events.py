@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +16,10 @@ import httpx
 import pytest
 
 from autoheal.core.events import KINDS
-from autoheal.remediator import stream as streams
-from autoheal.web import tail
-from tests.integration.http.live import ADMIN, Server, alert, is_problem, server
+from autoheal.store.retention import prune
+from autoheal.web import sse, tail
+from tests.integration.http.live import ADMIN, Server, alert, is_problem, read_all, server
+from tests.servers import wait_until
 
 
 class Stream:
@@ -40,6 +44,13 @@ class Stream:
                 assert (str(event["id"]), event["kind"]) == (found["id"], found["event"])
                 return event
         raise AssertionError("the stream ended")
+
+    def reset(self) -> dict[str, Any]:
+        """What is told first: that the id asked for is gone."""
+        lines = [next(self._lines) for _ in range(5)][1:]
+        told: dict[str, Any] = json.loads(lines[2].removeprefix("data: "))
+        assert lines == [f"id: {told['first'] - 1}", "event: reset", lines[2], ""]
+        return told
 
     def up_to(self, last: int) -> list[dict[str, Any]]:
         found = [self.frame()]
@@ -95,11 +106,72 @@ def test_a_reader_comes_back_where_it_was(live: Server, how: str) -> None:
         assert stream.frame()["id"] == last + 1
 
 
-def test_an_id_from_the_future_means_now(live: Server) -> None:
+def test_an_id_that_the_ledger_does_not_have_is_told_and_means_now(live: Server) -> None:
     with follow(live, last_event_id="9" * 18) as stream:
         last = live.last_id
+        told = stream.reset()
+        assert told == {"first": last + 1, "asked": int("9" * 18), "reason": "ahead"}
         live.alert(alert("Now"))
         assert stream.frame()["id"] == last + 1
+
+
+def test_an_id_past_retention_is_told_and_the_rest_is_whole(tmp_path: Path) -> None:
+    with server(tmp_path) as own:
+        own.alert(*(alert("Old", n=str(n)) for n in range(20)))
+        own.service._loop.call_soon_threadsafe(own.service.tail._recent.clear)  # as after a restart
+        before = float(own.events(n=3)[-1]["ts"]) + 1
+        wait_until(lambda: time.time() > before, what="the next second")
+        own.alert(alert("New"))
+        gone = prune(own.service.ground.url, before)
+        assert gone.events > 10
+        with follow(own, last_event_id="3") as stream:
+            told = stream.reset()
+            assert (told["asked"], told["reason"]) == (3, "pruned")
+            assert told["first"] == gone.first > 10
+            found = ids(stream.up_to(own.last_id))
+            assert found == list(range(gone.first, own.last_id + 1))
+
+
+def test_who_takes_nothing_is_cut_off_and_comes_back_without_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "KEPT", 200)
+    monkeypatch.setattr(tail, "WATCH", 0.02)
+    monkeypatch.setattr(sse, "BUFFER", 8192)
+    with server(tmp_path) as own, socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        slow.settimeout(10)
+        slow.connect((own.host, own.port))
+        slow.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wait_until(lambda: own.service.tail.readers == 1, what="a seat")
+        first = own.last_id + 1
+        dropped = own.service.metrics.sse_dropped._value
+
+        def flood() -> bool:
+            own.alert(*(alert("Big", text="x" * 2000, n=str(n)) for n in range(100)))
+            return dropped.get() >= 1
+
+        wait_until(flood, what="the end of the slow reader")
+        last = own.last_id
+        wait_until(lambda: own.service.tail.readers == 0, what="an empty seat")
+        assert "autoheal_sse_dropped_total 1.0" in own.get("/metrics").text
+        taken = [int(number) for number in re.findall(rb"\nid: (\d+)\n", read_all(slow))]
+        assert taken == list(range(first, first + len(taken)))
+        with follow(own, last_event_id=str(taken[-1])) as again:
+            assert ids(again.up_to(last)) == list(range(taken[-1] + 1, last + 1))
+
+
+def test_who_takes_nothing_for_too_long_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail, "STALLED", 0.1)
+    monkeypatch.setattr(tail, "WATCH", 0.02)
+    monkeypatch.setattr(sse, "BUFFER", 8192)
+    with server(tmp_path) as own, socket.socket() as slow:
+        own.alert(*(alert("Big", text="x" * 2000, n=str(n)) for n in range(300)))
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        slow.connect((own.host, own.port))
+        slow.sendall(b"GET /events?last_event_id=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wait_until(lambda: own.service.metrics.sse_dropped._value.get() == 1, what="the end of the slow reader")
+        wait_until(lambda: own.service.tail.readers == 0, what="an empty seat")
 
 
 @pytest.mark.parametrize("given", ["x", "-1", "1.5", "", " ", "9" * 19, "٣"])
@@ -114,12 +186,14 @@ def test_an_id_that_is_none_is_refused(live: Server, given: str) -> None:
 def test_filters(live: Server) -> None:
     after = live.last_id
     with (
+        follow(live, rule="fails,other") as rules,
         follow(live, kind="webhook_rejected,mode_changed") as kinds,
         follow(live, alertname="Wanted") as names,
         follow(live, last_event_id=str(after), kind="decision_skip", alertname="Wanted,Other") as both,
     ):
-        live.alert(alert("Unwanted"), alert("Wanted"), alert("Other"))
+        live.alert(alert("Unwanted"), alert("Wanted"), alert("Other"), alert("Fails"))
         live.post("/mode", json={"enabled": False, "dry_run": True})
+        assert rules.frame()["rule"] == "fails"
         assert kinds.frame()["kind"] == "mode_changed"
         assert names.frame()["alertname"] == "Wanted"
         assert [both.frame()["alertname"], both.frame()["alertname"]] == ["Wanted", "Other"]
@@ -171,8 +245,8 @@ def test_a_stream_ends_when_the_server_stops(tmp_path: Path) -> None:
 
 
 def test_a_comment_comes_while_nothing_is_to_be_told(live: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert streams.BEAT == 15.0
-    monkeypatch.setattr(streams, "BEAT", 0.2)
+    assert tail.BEAT == 15.0
+    monkeypatch.setattr(tail, "BEAT", 0.2)
     with follow(live) as stream:
         assert stream.comment() == ": still here"
     stop = threading.Event()
