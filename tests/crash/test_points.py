@@ -36,7 +36,14 @@ def test_every_point_is_tried() -> None:
     assert set(AFTER) == set(POINTS)
 
 
-@pytest.mark.parametrize(("point", "after"), [(point, after) for point, times in AFTER.items() for after in times])
+@pytest.mark.parametrize(
+    ("point", "after"),
+    [
+        pytest.param(point, after, marks=() if after in (times[0], times[-1]) else pytest.mark.soak)
+        for point, times in AFTER.items()
+        for after in times
+    ],
+)
 def test_died_at(tmp_path: Path, point: str, after: int) -> None:
     with healthy_target() as healthy:
         storm = Storm(tmp_path, healthy)

@@ -39,7 +39,10 @@ from tests.databases import Postgres
 from tests.scale.cluster import seed
 
 MANY = 30
-REPLICAS = pytest.mark.parametrize(("replicas", "races"), [(2, 200), (3, 50)])
+REPLICAS = pytest.mark.parametrize(
+    ("replicas", "races"),
+    [(2, 50), (3, 20), pytest.param(2, 200, marks=pytest.mark.soak), pytest.param(3, 50, marks=pytest.mark.soak)],
+)
 
 
 def rule(name: str, **more: Any) -> dict[str, Any]:
