@@ -1,4 +1,4 @@
-"""While a wheel or an editable install is made, the web console is built into the package."""
+"""While a wheel or an editable install is made: the web console is built into it, the monitoring stack comes along."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SCRIPT = Path(__file__).resolve().parent / "scripts" / "console"
+ROOT = Path(__file__).resolve().parent
+SCRIPT = ROOT / "scripts" / "console"
+STACK = ("*.yml", "*.tmpl", "grafana/dashboards/*", "grafana/provisioning/*/*", "loki/**/*")
+"""What `autoheal provision` writes. Nobody's secrets are among it, nor what generates and tests it."""
 
 
 class Console(BuildHookInterface[Any]):
@@ -24,3 +27,8 @@ class Console(BuildHookInterface[Any]):
             return
         if subprocess.run([sys.executable, SCRIPT, "build"], check=False).returncode != 0:
             raise RuntimeError("the web console could not be built, see above; NO_CONSOLE=1 leaves it out")
+        if version == "standard":
+            for pattern in STACK:
+                for path in (ROOT / "monitoring").glob(pattern):
+                    if path.is_file():
+                        build_data["force_include"][str(path)] = f"autoheal/{path.relative_to(ROOT).as_posix()}"

@@ -98,11 +98,12 @@ async def get_ack(request: Request, service: Remediator) -> Response:
     if request.method == "GET" and service.access.may_act_on_get(request.headers, caller):
         return await silence(service, labels, duration, caller.name, comment)
     token = service.once.make(CLICK, [labels, duration, comment], CLICK_LASTS)
-    text = pages.ack_page(labels, duration, comment, token, await _matching(service, labels))
+    text = pages.ack_page(labels, duration, comment, token, await matching(service, labels))
     return HTMLResponse(text, headers=pages.HEADERS)
 
 
-async def _matching(service: Remediator, labels: Mapping[str, str]) -> list[Mapping[str, str]] | None:
+async def matching(service: Remediator, labels: Mapping[str, str]) -> list[Mapping[str, str]] | None:
+    """The labels of the alerts that such a silence would hide now; None where Alertmanager cannot be asked."""
     if service.alertmanagers is None:
         return None
     try:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from datetime import datetime
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import HTMLResponse
 from prometheus_client.exposition import choose_encoder
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -20,14 +17,15 @@ from autoheal.core.errors import Invalid, NotFound
 from autoheal.core.gates import Case
 from autoheal.core.moves.people import Approve, Cancel, Mark, Reject, SetMode, Settle
 from autoheal.core.turn import Move
-from autoheal.remediator import ack, bodies, pages
+from autoheal.remediator import ack, bodies, console, views
 from autoheal.remediator.alert import Door, receive_alerts
+from autoheal.remediator.moments import moment
 from autoheal.remediator.service import Remediator
 from autoheal.remediator.stream import TICKET, TICKET_LASTS, stream
 from autoheal.web import problems
 from autoheal.web.access import ADMIN, OPS, Caller
 from autoheal.web.body import BoundedBody
-from autoheal.web.problems import Problem, answers, public, visible
+from autoheal.web.problems import Problem, answers, visible
 
 PROTECTED = answers(400, 401, 403, 431, 503)
 CHANGES = {**PROTECTED, **answers(408, 413)}
@@ -66,6 +64,8 @@ def build(service: Remediator) -> FastAPI:
     _public(app, service)
     _alerts(app, service)
     _trail(app, service)
+    console.install(app, service)
+    views.install(app, service)
     _acks(app, service)
     _mode(app, service)
     _remediations(app, service)
@@ -97,11 +97,9 @@ def _public(app: FastAPI, service: Remediator) -> None:
     @app.get("/-/ready", tags=["public"], include_in_schema=False)
     async def ready() -> dict[str, Any]:
         """Able to persist and to decide."""
-        if service.stopping:
-            raise Problem(503, "autoheal is stopping")
-        if not service.head.healthy:
-            said = public(service.head.error)  # the rest is in the log: anybody can ask here
-            raise Problem(503, "the ledger cannot be written" if said.startswith("the ledger") else said)
+        found = views.ready(service)
+        if not found["ok"]:
+            raise Problem(503, found["reason"])
         return {"status": "ready", "last_event_id": service.head.state.last_id, "waiting": service.head.waiting}
 
     @app.get("/metrics", tags=["public"], response_class=Response)
@@ -113,11 +111,10 @@ def _public(app: FastAPI, service: Remediator) -> None:
 
     @app.get("/static/{name}", include_in_schema=False)
     async def static(name: str) -> Response:
-        kinds = {"autoheal.css": "text/css", "console.js": "text/javascript"}
-        if name not in kinds:
+        if name != "autoheal.css":
             raise NotFound(f"there is no file {name!r}")
         data = (files("autoheal.remediator") / "static" / name).read_bytes()
-        return Response(data, media_type=kinds[name], headers={"X-Content-Type-Options": "nosniff"})
+        return Response(data, media_type="text/css", headers={"X-Content-Type-Options": "nosniff"})
 
 
 def status_of(service: Remediator) -> dict[str, Any]:
@@ -147,24 +144,6 @@ def _alerts(app: FastAPI, service: Remediator) -> None:
         return await receive_alerts(request, service, door)
 
     app.state.receive = alert
-
-
-_ID = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
-
-
-def moment(text: str | None, field: str) -> float | None:
-    """Unix seconds or RFC 3339 to Unix seconds; Invalid otherwise."""
-    if text is None:
-        return None
-    if _ID.fullmatch(text):
-        return float(text)
-    try:
-        parsed = datetime.fromisoformat(text)
-        if parsed.tzinfo is not None:
-            return parsed.timestamp()
-    except (ValueError, OverflowError):
-        pass
-    raise Invalid("must be Unix seconds, or a time such as 2026-11-21T03:06:04Z", field)
 
 
 def _trail(app: FastAPI, service: Remediator) -> None:
@@ -213,12 +192,6 @@ def _trail(app: FastAPI, service: Remediator) -> None:
         """Leave to open one stream within 30 s, for an EventSource, which cannot send a token."""
         _caller(request, service, OPS, changes=True)
         return {"ticket": service.once.make(TICKET, None, TICKET_LASTS)}
-
-    @app.get("/console", tags=["trail"], response_class=HTMLResponse, responses=PROTECTED)
-    async def console(request: Request) -> Response:
-        """The live list of events."""
-        _caller(request, service, OPS)
-        return HTMLResponse(pages.console_page(await asyncio.to_thread(status_of, service)), headers=pages.HEADERS)
 
     @app.get("/explain", tags=["trail"], responses=PROTECTED)
     async def explained(request: Request, labels: Pairs = None, annotations: Pairs = None) -> Response:

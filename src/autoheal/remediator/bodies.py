@@ -48,6 +48,7 @@ ACK_PARAMETERS: dict[str, Any] = {
         {"name": "comment", "in": "query", "schema": {"type": "string"}},
     ]
 }
+PREVIEW_PARAMETERS: dict[str, Any] = {"parameters": ACK_PARAMETERS["parameters"][:2]}
 ACK_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,

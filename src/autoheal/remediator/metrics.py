@@ -15,12 +15,26 @@ from autoheal.core.policy import MIN_COOLDOWN, Policy
 from autoheal.core.remediation import OPEN, UNKNOWN
 from autoheal.core.state import State
 from autoheal.engine.head import HeadThread
+from autoheal.remediator.window import Durations
 
 RESULTS = ("executed", "failed", "dry_run", "cooldown_skip", "skip", "error", "unknown")
 EFFECTS = ("healed", "self_resolved", "ineffective", "unknown")
+SKIPS = (
+    "disabled resolved not_allowlisted not_annotated action_not_allowed maintenance silenced in_progress unsettled "
+    "cooldown budget breaker_open stale"
+).split()
+"""Why an alert is skipped: what its gate says, or `stale` where it was not heard of again."""
+DECISIONS = (
+    ("act", ""),
+    ("dry_run", ""),
+    ("hold", "approval"),
+    ("hold", "blast_radius"),
+    *(("skip", s) for s in SKIPS),
+)
 OTHER = "other"
 _MS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 15, 30, 60, 120, 300, 600)
+WRITE_MINUTES = 10
 _HEAL = (1, 5, 10, 15, 30, 60, 90, 120, 180, 300, 600, 1800, 3600)
 
 
@@ -31,9 +45,13 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._head = head
         self._known: frozenset[str] = frozenset()
+        self._writes = Durations(head.clock.monotonic, WRITE_MINUTES)
         r = self.registry
         self.actions = Counter(
             "autoheal_actions", "Decisions and actions by result", ["alertname", "result"], registry=r
+        )
+        self.decisions = Counter(
+            "autoheal_decisions", "Decisions by the gate that did not pass", ["decision", "reason"], registry=r
         )
         self.failures = Counter("autoheal_action_failures", "Actions that failed", ["alertname"], registry=r)
         self.heals = Counter("autoheal_heals", "How remediations ended", ["alertname", "effect"], registry=r)
@@ -67,6 +85,8 @@ class Metrics:
         self.sse_clients = Gauge("autoheal_sse_clients", "Live readers", registry=r)
         for kind in KINDS:
             self.events.labels(kind)
+        for decision in DECISIONS:
+            self.decisions.labels(*decision)
         r.register(_AtScrape(head, self))
 
     def name(self, alertname: str | None) -> str:
@@ -74,7 +94,8 @@ class Metrics:
         return alertname if alertname in self._known else OTHER
 
     def expect(self, policy: Policy) -> None:
-        """Make the series of a policy's alerts exist from the start, at zero."""
+        """A policy is in force, whoever loaded it: make the series of its alerts exist from the start, at zero."""
+        self.reload.set(1)
         self._known = frozenset(policy.alertnames)
         for name in sorted(self._known) + [OTHER]:
             for result in RESULTS:
@@ -85,15 +106,23 @@ class Metrics:
             self.false_positives.labels(name)
             self.heal_time.labels(name)
 
+    def write_p95(self) -> float | None:
+        """Within how many seconds 95 % of the writes of the last 10 minutes were on disk; None without any."""
+        return self._writes.quantile(0.95)
+
     # ---- fed by the head -------------------------------------------------------------------------------------
 
     def listen(self, events: Sequence[Event], lines: Sequence[str], took: float) -> None:
         self.write.observe(took)
+        self._writes.add(took)
         kinds: Tally[str] = Tally()
         actions: Tally[tuple[str, str]] = Tally()
+        decisions: Tally[tuple[str, str]] = Tally()
         for event in events:
             kind = event["kind"]
             kinds[kind] += 1
+            if kind in _DECISIONS:
+                decisions[(_DECISIONS[kind], event.get("reason") or "")] += 1
             result = _result(kind, event)
             if result is not None:
                 actions[(self.name(event.get("alertname")), result)] += 1
@@ -105,6 +134,8 @@ class Metrics:
             self.events.labels(kind).inc(count)
         for (name, result), count in actions.items():
             self.actions.labels(name, result).inc(count)
+        for decision, count in decisions.items():
+            self.decisions.labels(*decision).inc(count)
 
     def _seldom(self, kind: str, event: Event) -> None:
         name = self.name(event.get("alertname"))
@@ -127,9 +158,15 @@ class Metrics:
         elif kind == "policy_rejected":
             self.reload.set(0)
         elif kind == "policy_loaded":
-            self.reload.set(1)
             self.expect(self._head.policy)
 
+
+_DECISIONS = {
+    "decision_act": "act",
+    "decision_hold": "hold",
+    "decision_skip": "skip",
+    "action_dry_run": "dry_run",
+}
 
 _SELDOM = frozenset(
     {

@@ -1,4 +1,4 @@
-"""The plain HTML pages: acknowledge, and a simple console. No outside request, no inline script."""
+"""The plain HTML pages, such as the one to acknowledge. No outside request, no script."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from autoheal.core.events import KINDS
 
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -28,14 +24,12 @@ def show(text: object) -> str:
     return html.escape(_CONTROL.sub(lambda m: f"\\u{ord(m.group()):04x}", str(text)))
 
 
-def page(title: str, body: str, script: bool = False) -> str:
-    kinds = f' data-kinds="{" ".join(KINDS)}"' if script else ""
-    source = '<script src="/static/console.js" defer></script>' if script else ""
+def page(title: str, body: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{show(title)} · Autoheal</title><link rel="stylesheet" href="/static/autoheal.css">{source}</head>'
-        f"<body{kinds}><main>{body}</main></body></html>"
+        f'<title>{show(title)} · Autoheal</title><link rel="stylesheet" href="/static/autoheal.css"></head>'
+        f"<body><main>{body}</main></body></html>"
     )
 
 
@@ -80,15 +74,3 @@ def _braces(labels: Mapping[str, str]) -> str:
 
 def done_page(title: str, text: str) -> str:
     return page(title, f"<h1>{show(title)}</h1><p>{show(text)}</p>")
-
-
-def console_page(status: Mapping[str, Any]) -> str:
-    mode = "live" if status["enabled"] and not status["dry_run"] else "dry run" if status["dry_run"] else "off"
-    return page(
-        "Console",
-        f'<header><h1>Autoheal</h1><p>Mode <strong id="mode">{show(mode)}</strong> · '
-        f'version {show(status["version"])} · <span id="link">connecting…</span></p></header>'
-        '<table id="events"><thead><tr><th>Time</th><th>What</th><th>Alert</th><th>Why / how</th></tr></thead>'
-        "<tbody></tbody></table>",
-        script=True,
-    )

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
+from autoheal.core.remediation import FINAL, UNKNOWN
 from autoheal.engine.ports import Fact, Head, RemediationRow, StoreUnavailable
 from autoheal.store import connection as connections
 from autoheal.store import timerange
 from autoheal.store.schema import clock_steps, events, facts, number, remediations
 from autoheal.store.schema import head as head_table
+from autoheal.store.timeline import Timeline
 
 HEARTBEAT = "heartbeat"
 
@@ -66,6 +69,7 @@ class Reader:
         self._engine = connections.reader(url, pool_size)
         self._monotonic = monotonic
         self._substring = func.instr if self._engine.dialect.name == "sqlite" else func.strpos
+        self.timeline = Timeline(self._connection, self._substring, monotonic)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -130,7 +134,7 @@ class Reader:
                 values = {**search.values, "low": bottom, "high": high, "n": n - len(found)}
                 found.extend(row[0] for row in connection.execute(statement, values))
                 high = bottom - 1
-                window = _next_window(window, self._monotonic() - began, ends - began)
+                window = timerange.next_window(window, self._monotonic() - began, ends - began)
             if len(found) >= n:
                 break
         return Page(found[::-1])
@@ -169,6 +173,22 @@ class Reader:
         with self._connection() as connection:
             return connection.execute(select(events.c.line).where(events.c.id == event_id)).scalar()
 
+    def first_id(self) -> int:
+        """The id of the first event that is left, 0 where there is none."""
+        with self._connection() as connection:
+            return connection.execute(select(func.min(events.c.id))).scalar() or 0
+
+    def count_kinds(self, kinds: Sequence[str], since: float) -> dict[str, int]:
+        """How many events of these kinds there are from `since` (Unix seconds) on; kinds without any are left out."""
+        inside = events.c.id.between(bindparam("low"), bindparam("high"))
+        counted = select(events.c.kind, func.count()).where(events.c.kind.in_(kinds), inside).group_by(events.c.kind)
+        found: Counter[str] = Counter()
+        with self._connection() as connection:
+            for low, high in timerange.id_ranges(connection, since, None, None):
+                for kind, n in connection.execute(counted, {"low": low, "high": high}):
+                    found[kind] += n
+        return dict(found)
+
     def head(self) -> Head:
         """Where the ledger stands."""
         with self._connection() as connection:
@@ -195,6 +215,11 @@ class Reader:
             statement = statement.where(remediations.c[name] == value)
         with self._connection() as connection:
             return [RemediationRow(*row) for row in connection.execute(statement)]
+
+    def ended(self, n: int) -> list[RemediationRow]:
+        """The newest `n` remediations that have ended, newest first."""
+        with self._connection() as connection:
+            return [RemediationRow(*row) for row in connection.execute(_ENDED, {"n": n})]
 
     def remediation(self, remediation_id: str) -> RemediationRow | None:
         """One remediation, None where there is no such."""
@@ -225,10 +250,25 @@ def _remediation_rows() -> Any:
     return select(*(remediations.c[name] for name in RemediationRow._fields))
 
 
-def _next_window(window: int, took: float, left: float) -> int:
-    """As many ids as should take an eighth of the time left, growing or shrinking at most fourfold."""
-    factor = left / 8 / max(took, 1e-6)
-    return max(500, int(window * min(4.0, max(0.25, factor))))
+def _newest_ended() -> Any:
+    """By the index on states, each asked for its newest, so that those which have not ended cost nothing."""
+    numbers = remediations.c.number
+    parts = [
+        select(
+            select(numbers)
+            .where(remediations.c.state == state)
+            .order_by(numbers.desc())
+            .limit(bindparam("n"))
+            .subquery()
+        )
+        for state in sorted(FINAL | {UNKNOWN})
+    ]
+    among = union_all(*parts).subquery()
+    newest = select(among.c.number).order_by(among.c.number.desc()).limit(bindparam("n"))
+    return _remediation_rows().where(numbers.in_(newest)).order_by(numbers.desc())
+
+
+_ENDED = _newest_ended()
 
 
 def _storable(value: str) -> bool:

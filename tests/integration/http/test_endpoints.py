@@ -284,17 +284,6 @@ def test_metrics_for_every_accept_header(live: Server, accept: str) -> None:
     assert live.get("/metrics", headers={"accept": accept.encode("utf-8")}).status_code == 200  # type: ignore[dict-item]
 
 
-def test_the_console_and_its_files(live: Server) -> None:
-    page = live.get("/console")
-    assert page.status_code == 200
-    policy = page.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    for name in ("autoheal.css", "console.js"):
-        assert name in page.text
-        assert live.get(f"/static/{name}").headers["x-content-type-options"] == "nosniff"
-
-
 def test_without_an_alertmanager_a_silence_is_a_conflict(live: Server) -> None:
     is_problem(live.get("/silences"), 409)
     is_problem(live.post("/silences/abc/expire"), 409)

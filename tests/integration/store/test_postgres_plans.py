@@ -142,6 +142,31 @@ def test_remediations_are_found_by_an_index(large: str, given: dict[str, str]) -
             assert "Seq Scan on remediations" not in plan, f"{statement}\n{plan}"
 
 
+@pytest.mark.parametrize(("since", "until"), [(299_000.0, 300_001.0), (100_000.0, 120_000.0), (0.0, 300_001.0)])
+def test_the_timeline_is_counted_by_an_index(large: str, since: float, until: float) -> None:
+    """The clock went back 500 times: each part is found by its ids. The second time only the newest are looked at."""
+    with closing(Reader(large)) as reader:
+        with explained(reader) as seen:
+            found = reader.timeline.count(since, until, 100, deadline=60.0)
+        inside = range(max(1, found.since), min(EVENTS + 1, found.until))
+        assert sum(found.counts["skipped"]) == sum(1 for n in inside if n % 4 == 0)
+        assert seen and not [(statement, plan) for statement, plan in seen if "Seq Scan on events" in plan]
+        with explained(reader) as again:
+            assert reader.timeline.count(since, until, 100).counts == found.counts
+        assert len(again) == 3 < len(seen)
+
+
+def test_what_has_ended_and_what_came_lately_are_found_by_an_index(large: str) -> None:
+    with closing(Reader(large)) as reader:
+        with explained(reader) as seen:
+            ended = [int(row.id[1:]) for row in reader.ended(1000)]
+            assert reader.count_kinds(("ack", "heartbeat"), 299_001.0) == {"ack": 250, "heartbeat": 250}
+            assert reader.first_id() == 1
+        assert ended == [n for n in range(50_000, 40_000, -1) if n % 1000][:1000]
+        for statement, plan in seen:
+            assert "Seq Scan" not in plan, f"{statement}\n{plan}"
+
+
 def test_a_statement_that_takes_too_long_is_ended(large: str) -> None:
     from autoheal.engine.ports import StoreUnavailable
     from autoheal.store.connection import reader as engine_of

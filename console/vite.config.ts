@@ -1,0 +1,32 @@
+// The build: one script and one style sheet with hashed names, addressed from the page as console/assets/….
+import preact from "@preact/preset-vite";
+import { defineConfig, type Plugin } from "vite";
+
+const SERVER = "http://127.0.0.1:9009";
+const ROUTES = [
+  "/overview", "/timeline", "/rules", "/ack", "/audit", "/events", "/remediations",
+  "/mode", "/explain", "/silences", "/policy", "/healthz", "/readyz", "/metrics",
+];
+
+/** The page is /console, its files are /console/assets: relative to the page that is "console/assets/…". */
+function besideThePage(): Plugin {
+  return {
+    name: "beside-the-page",
+    apply: "build",
+    transformIndexHtml: { order: "post", handler: (html) => html.replaceAll('"./assets/', '"console/assets/') },
+  };
+}
+
+export default defineConfig({
+  base: "",
+  plugins: [preact(), besideThePage()],
+  build: {
+    outDir: "../src/autoheal/remediator/static/console",
+    emptyOutDir: true,
+    target: "es2022",
+    modulePreload: false,
+    cssCodeSplit: false,
+    assetsInlineLimit: 0,
+  },
+  server: { proxy: Object.fromEntries(ROUTES.map((route) => [route, SERVER])) },
+});
