@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoheal.cli.backends import check_broker, check_database
 from autoheal.cli.finding import Finding, bad, ok
-from autoheal.core.errors import AutohealError, Invalid, Permanent, Temporary
+from autoheal.cli.neighbours import check_neighbours
+from autoheal.cli.prom_text import value_of
+from autoheal.cli.render import when_and_age
+from autoheal.core.errors import AutohealError, Invalid, NotFound, Permanent, Temporary
 
 if TYPE_CHECKING:
     from autoheal.clients.autoheal import AutohealClient
-    from autoheal.clients.exchange import Reply
     from autoheal.config.settings import Settings
     from autoheal.core.policy import Policy
 
-TIMEOUT = 5.0
-"""Seconds for each neighbour's answer."""
-MOST_SKEW = 5.0
-"""Seconds that clocks may differ; `Date` is exact to one."""
 LEAST_FREE = 256 * 1024 * 1024
 """Bytes that the data directory's disk should have left."""
 SLOW_SYNC = 0.2
@@ -136,6 +132,50 @@ def check_directory(directory: Path, variable: str = "AUTOHEAL_DATA_DIR") -> lis
     return findings
 
 
+def check_trail(settings: Settings) -> list[Finding]:
+    """The head of the chain as it is stored, and whether the copy beside it has kept up."""
+    from autoheal.engine.ports import StoreUnavailable
+    from autoheal.store import status
+    from autoheal.store.sqlite import database_path, database_url
+
+    name = "trail"
+    if settings.database_url is None and not database_path(settings.data_dir).exists():
+        return [Finding(name, "off", f"no ledger in {settings.data_dir} yet: the first start makes it")]
+    url = settings.database_url.reveal() if settings.database_url else database_url(settings.data_dir)
+    try:
+        head = status.status(url).head
+    except (StoreUnavailable, Permanent) as error:
+        if settings.database_url is not None:
+            return []  # what is wrong with the database has been said
+        return [bad(name, str(error), "autoheal db status says more")]
+    if head is None or not head.id:
+        return [Finding(name, "off", "it holds no event yet")]
+    told = f"newest event {head.id}, {when_and_age(head.ts, time.time())}; chain head {head.hash[:16]}"
+    return [ok(name, told), *(_copy(settings.audit_path, head.id) if settings.copies else ())]
+
+
+def _copy(path: Path, head: int) -> list[Finding]:
+    """The copy is written just after the ledger; only what stays behind is told."""
+    from autoheal.store.lines import last_line, row_of
+
+    last = -1
+    for pause in (0.0, 0.2, 0.8):
+        time.sleep(pause)
+        try:
+            row = row_of(last_line(path))
+        except FileNotFoundError:
+            return [bad("audit copy", f"{path} is not there", "the next start writes it anew; see the log for why")]
+        except OSError as error:
+            return [bad("audit copy", f"{path}: {error.strerror or error}", "let who runs the doctor read it")]
+        last = row.id if row is not None else -1
+        if last >= head:
+            return [ok("audit copy", f"{path} has kept up")]
+        if last < 0:
+            return []  # just rotated, or its last line is half written: `audit verify` is the judge of that
+    fix = "see the log: is the disk full, or was the file changed? It catches up by itself, and at the next start"
+    return [bad("audit copy", f"{path} is {head - last} events behind", fix)]
+
+
 def _sync_time(place: Path) -> float:
     """Seconds of the median of a few small writes with fsync; the file leaves no trace."""
     times = []
@@ -174,79 +214,41 @@ def check_autoheal(client: AutohealClient, version: str, shared: bool = False) -
         if "policy" in str(error):
             fix = "see its log; give every process the same version, then load the policy again"
         findings.append(bad("ready", str(error), fix))
+    return [*findings, _access(client, away), _webhooks(client), _console(client)]
+
+
+def _access(client: AutohealClient, away: str) -> Finding:
     try:
         client.get("/audit", {"n": 1})
-        findings.append(ok("access", "the token is good, or none is needed"))
     except Temporary as error:
-        findings.append(bad("access", str(error), away or "see its log: the ledger cannot be read"))
+        return bad("access", str(error), away or "see its log: the ledger cannot be read")
     except AutohealError as error:
-        findings.append(bad("access", str(error), "set AUTOHEAL_ADMIN_TOKEN as the service has it"))
-    return findings
+        return bad("access", str(error), "set AUTOHEAL_ADMIN_TOKEN as the service has it")
+    return ok("access", "the token is good, or none is needed")
 
 
-# ---- neighbours -------------------------------------------------------------------------------------------------
-
-
-def check_neighbours(alertmanagers: Sequence[str], prometheus: str | None) -> list[Finding]:
-    """Ask every Alertmanager and Prometheus at once."""
-    return asyncio.run(_neighbours(alertmanagers, prometheus))
-
-
-async def _neighbours(alertmanagers: Sequence[str], prometheus: str | None) -> list[Finding]:
-    asked = [_neighbour("Alertmanager", url, "/api/v2/status", _alertmanager) for url in alertmanagers]
-    if prometheus is not None:
-        asked.append(_neighbour("Prometheus", prometheus, "/api/v1/status/buildinfo", _prometheus))
-    found = [finding for findings in await asyncio.gather(*asked) for finding in findings]
-    if not alertmanagers:
-        missing = "ALERTMANAGER_URL is not set: no acknowledgements, no escalations, no `resolved` checks"
-        found.insert(0, Finding("Alertmanager", "off", missing))
-    if prometheus is None:
-        found.append(Finding("Prometheus", "off", "PROMETHEUS_URL is not set: no `promql` checks"))
-    return found
-
-
-async def _neighbour(name: str, url: str, path: str, read: Any) -> list[Finding]:
-    from autoheal.clients.exchange import client, exchange, place
-
-    web = client(keep=False)
-    began = time.time()
+def _webhooks(client: AutohealClient) -> Finding:
+    """When it last heard of an Alertmanager: what a configuration promises, this shows."""
     try:
-        where = place(url)
-        answer = await exchange(web, "GET", where.url + path, timeout=TIMEOUT, auth=where.auth, limit=4 * 1024 * 1024)
-        if not answer.ok:
-            raise Temporary(f"answered {answer.status}")
-        told = read(answer.json())
-    except (AutohealError, KeyError, TypeError) as error:
-        why = str(error) if isinstance(error, AutohealError) else "answers, but not as expected"
-        return [bad(name, f"{url}: {why}", f"is {name.upper()}_URL right, and does it run?")]
-    finally:
-        await web.aclose()
-    return [ok(name, f"{where.url}, {told}"), *_skew(name, answer, began, time.time())]
+        last = value_of(client.text("/metrics"), "autoheal_last_webhook_timestamp")
+    except AutohealError as error:
+        return bad("webhooks", f"/metrics: {error}", "see its log")
+    if not last:
+        return Finding("webhooks", "off", "none has come since it was started")
+    return ok("webhooks", f"the last one came {when_and_age(last, time.time())}")
 
 
-def _alertmanager(found: Any) -> str:
-    cluster = found["cluster"]
-    peers = len(cluster.get("peers") or [])
-    shown = f", cluster {cluster['status']}" + (f" of {peers}" if peers else "")
-    return f"version {found['versionInfo']['version']}{shown}"
-
-
-def _prometheus(found: Any) -> str:
-    return f"version {found['data']['version']}"
-
-
-def _skew(name: str, answer: Reply, began: float, ended: float) -> list[Finding]:
-    """How far our clock is from theirs, which is somewhere in the second that `Date` names."""
+def _console(client: AutohealClient) -> Finding:
     try:
-        theirs = parsedate_to_datetime(answer.headers["date"]).timestamp()
-    except (KeyError, TypeError, ValueError):
-        return []
-    gap = theirs - ended if theirs > ended else min(0.0, theirs + 1 - began)
-    if abs(gap) <= MOST_SKEW:
-        return [ok("clock", f"within {MOST_SKEW:.0f} s of {name}'s")]
-    side = "ahead of" if gap > 0 else "behind"
-    fix = "set both clocks by NTP: silences and cooldowns go by the clock"
-    return [bad("clock", f"{name} is {abs(gap):.0f} s {side} us", fix)]
+        client.text("/console")
+    except Temporary as error:
+        said = "it was not built" if "answered 503" in str(error) else str(error)
+        return bad("console", said, "install Autoheal from its wheel; in a checkout run scripts/console")
+    except NotFound:
+        return Finding("console", "off", "this Autoheal has none")
+    except AutohealError:
+        return ok("console", f"{client.url}/console, which asks you to sign in")
+    return ok("console", f"{client.url}/console")
 
 
 # ---- all of them ------------------------------------------------------------------------------------------------
@@ -260,7 +262,7 @@ def examine(environ: Mapping[str, str], data_dir: Path | None, connect: Any) -> 
     if data_dir is not None:
         settings = replace(settings, data_dir=data_dir)
     policy, found = check_policy(settings, environ)
-    findings += found + check_ledger(settings, policy)
+    findings += found + check_ledger(settings, policy) + check_trail(settings)
     try:
         with connect() as client:
             findings += check_autoheal(client, __version__, settings.database_url is not None)

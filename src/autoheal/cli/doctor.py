@@ -24,7 +24,10 @@ def doctor(
     url: Url = None,
     token: Token = None,
 ) -> None:
-    """Look at settings, policy, disk, Autoheal, Alertmanager, Prometheus and clocks. Exit code 1 if one is red."""
+    """Look at settings, policy, disk, trail, Autoheal, Alertmanager, Prometheus and clocks; change nothing.
+
+    Exit code 1 if one is red. `autoheal smoke` tries what this only looks at.
+    """
     from autoheal.cli.checks import examine
 
     findings = examine(os.environ, data_dir, lambda: connect(url, token))

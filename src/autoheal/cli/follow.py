@@ -96,6 +96,10 @@ def _stream(client: AutohealClient, wanted: Wanted, after: int, note: Note, slee
     while True:
         try:
             for told in client.events(after, _one(wanted.kind), _one(wanted.alertname)):
+                if told.reset:
+                    after = told.id
+                    note(f"events up to {after} cannot be told: they are gone, or the ledger is another one")
+                    continue
                 after, pause = max(after, told.id), 1.0
                 event = json.loads(told.line)
                 if wanted.admits(event, told.line):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from autoheal import __version__
-from autoheal.cli import ack, audit, db, doctor, mode, policy, remediations, serve, worker
+from autoheal.cli import ack, audit, db, doctor, mode, open, policy, provision, remediations, serve, smoke, worker
 from autoheal.cli.exits import Verbs
 
 app = typer.Typer(
@@ -43,6 +43,9 @@ app.command()(serve.serve)
 app.command()(serve.demo)
 app.command()(worker.worker)
 app.command()(doctor.doctor)
+app.command()(smoke.smoke)
+app.command("open")(open.open_)
+app.command()(provision.provision)
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
 app.command()(ack.ack)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -26,10 +26,14 @@ class NoStream(Permanent):
 
 
 class Told(NamedTuple):
-    """One event of the stream: its id, and its line as the ledger has it."""
+    """One event of the stream: its id, and its line as the ledger has it.
+
+    `reset`: no event, but word that the id asked for is gone, or not there yet: what follows begins after `id`.
+    """
 
     id: int
     line: str
+    reset: bool = False
 
 
 class AutohealClient:
@@ -85,6 +89,16 @@ class AutohealClient:
         except UnicodeError:
             raise Invalid("what was given is no valid text") from None
 
+    def text(self, path: str) -> str:
+        """What `path` answers, as it is."""
+        try:
+            answer = self._web.get(self.url + path, headers={"Accept": "text/plain"})
+        except httpx.HTTPError as error:
+            raise self._out_of_reach(error) from None
+        if not answer.is_success:
+            raise self._refusal(answer)
+        return answer.text
+
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Change something; what was answered."""
         try:
@@ -126,8 +140,10 @@ class AutohealClient:
 
     # ---- following -------------------------------------------------------------------------------------------
 
-    def events(self, after: int, kind: str | None = None, alertname: str | None = None) -> Iterator[Told]:
-        """Events after the id `after` as they happen, over one connection.
+    def events(
+        self, after: int, kind: str | None = None, alertname: str | None = None, silent: float = SILENT
+    ) -> Generator[Told]:
+        """Events after the id `after` as they happen, over one connection that may be silent for so many seconds.
 
         Ends only by an error: Temporary where the connection is lost (go on after the last id), NoStream where the
         server has no stream.
@@ -135,7 +151,7 @@ class AutohealClient:
         given = {"last_event_id": str(after), "kind": kind, "alertname": alertname}
         params = {name: value for name, value in given.items() if value is not None}
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
-        timeout = httpx.Timeout(SILENT, connect=5.0)
+        timeout = httpx.Timeout(silent, connect=5.0)
         try:
             with self._web.stream(
                 "GET", f"{self.url}/events", params=params, headers=headers, timeout=timeout
@@ -155,20 +171,22 @@ class AutohealClient:
 
 def read_stream(chunks: Iterable[bytes]) -> Iterator[Told]:
     """Server-Sent Events (WHATWG HTML, 9.2.6) out of bytes as they come; those without an id of ours are left out."""
-    rest, event_id, data = b"", "", list[str]()
+    rest, event_id, kind, data = b"", "", "", list[str]()
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for raw in lines:
             line = raw.rstrip(b"\r").decode("utf-8", "replace")
             if not line:
                 if data and event_id.isascii() and event_id.isdigit():
-                    yield Told(int(event_id), "\n".join(data))
-                data = []
+                    yield Told(int(event_id), "\n".join(data), kind == "reset")
+                kind, data = "", []
                 continue
             name, _, value = line.partition(":")
             value = value.removeprefix(" ")
             if name == "id":
                 event_id = value
+            elif name == "event":
+                kind = value
             elif name == "data":
                 data.append(value)
 

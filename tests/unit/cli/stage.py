@@ -35,7 +35,8 @@ Route = Callable[[Asked], Answer]
 class Stage:
     """`routes` maps ``"GET /mode"`` to a JSON answer, or to a function of what was asked giving (status, body).
 
-    A body of `bytes` is sent as an event stream.
+    A body of `bytes` is sent as an event stream, one of `str` as plain text; an iterator of `bytes` is an event stream
+    that goes on until it ends or the reader has gone.
     """
 
     url: str
@@ -73,13 +74,26 @@ def staged() -> Iterator[Stage]:
             params = dict(parse_qsl(parts.query, keep_blank_values=True))
             asked = Asked(self.command, parts.path, params, headers, json.loads(raw) if raw else None)
             status, body = found.answer(asked)
-            kind = "text/event-stream" if isinstance(body, bytes) else "application/json"
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            if isinstance(body, Iterator):
+                self._go_on(body)
+                return
+            kind = {bytes: "text/event-stream", str: "text/plain"}.get(type(body), "application/json")
+            data = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
             self.send_response(status)
             self.send_header("Content-Type", kind if status < 400 else "application/problem+json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
+
+        def _go_on(self, pieces: Iterator[bytes]) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            try:
+                for piece in pieces:
+                    self.wfile.write(piece)
+            except OSError:
+                pass  # the reader has gone
 
         do_GET = do_POST = _any
 

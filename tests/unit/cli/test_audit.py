@@ -116,6 +116,14 @@ def test_what_was_is_followed_by_what_happens_without_gap_or_double(stage: Stage
     assert resumed(stage) == ["2", "4"]
 
 
+def test_a_ledger_that_is_another_one_now_is_told_and_followed(stage: Stage) -> None:
+    """It was restored: the server says with which event it goes on, and ids begin lower than they were."""
+    reset = b'id: 1\nevent: reset\ndata: {"first":2,"asked":9,"reason":"ahead"}\n\n'
+    script = Script(stage, (200, reset + frames(event(2))), (200, frames(event(3))), old=(event(9),))
+    assert script.first(stage, 3) == [9, 2, 3]
+    assert resumed(stage) == ["9", "2"] and "up to 1 cannot be told" in script.notes[0]
+
+
 def test_lost_connections_are_tried_again_ever_more_seldom_and_told(stage: Stage) -> None:
     down = (503, {"detail": "starting"})
     script = Script(stage, *[down] * 7, (200, frames(event(1))), (200, frames(event(2))))

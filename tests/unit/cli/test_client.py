@@ -145,6 +145,11 @@ def test_an_event_that_is_not_whole_or_has_no_id_of_ours_is_left_out() -> None:
     assert stream(b"data: x\n\nid: abc\ndata: y\n\nid: 3\n\nid: 4\ndata: z") == []
 
 
+def test_a_reset_is_no_event_and_only_its_own_frame_is_one() -> None:
+    whole = b'id: 4\nevent: reset\ndata: {"first":5}\n\nid: 5\ndata: {}\n\n'
+    assert stream(whole) == [Told(4, '{"first":5}', reset=True), Told(5, "{}")]
+
+
 def test_a_stream_is_asked_for_from_the_last_id_and_its_end_is_temporary() -> None:
     seen: list[httpx.Request] = []
 

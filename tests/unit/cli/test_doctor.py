@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autoheal import __version__
-from autoheal.cli import checks
+from autoheal.cli import checks, neighbours
+from tests.unit.cli.played import rules
 from tests.unit.cli.stage import Stage, problem
 
 HOME = {"status": "ok", "enabled": False, "dry_run": True, "actions": [], "version": __version__}
-STATUS = {"versionInfo": {"version": "0.25.0"}, "cluster": {"status": "ready", "peers": [{}, {}]}}
+CONFIG = "receivers:\n- name: autoheal\n  webhook_configs:\n  - send_resolved: true\n    url: http://ah:9009/alert\n"
+STATUS = {
+    "versionInfo": {"version": "0.25.0"},
+    "cluster": {"status": "ready", "peers": [{}, {}]},
+    "config": {"original": CONFIG},
+}
 BUILD = {"status": "success", "data": {"version": "2.42.0"}}
 
 
@@ -34,8 +41,13 @@ def well(stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage
         "GET /": HOME,
         "GET /readyz": {"status": "ready"},
         "GET /audit": {"count": 0, "events": []},
+        "GET /metrics": lambda asked: (200, f"autoheal_last_webhook_timestamp {time.time() - 30}\n"),
+        "GET /console": lambda asked: (200, "<!doctype html>"),
         "GET /api/v2/status": STATUS,
         "GET /api/v1/status/buildinfo": BUILD,
+        "GET /api/v1/rules": {"data": {"groups": [{"rules": rules()}]}},
+        "GET /api/v1/query": {"data": {"result": [{"metric": {"instance": "ah:9009", "job": "autoheal"}}]}},
+        "GET /api/v1/alertmanagers": {"data": {"activeAlertmanagers": [{"url": "http://am:9093/api/v2/alerts"}]}},
     }
     return stage
 
@@ -51,10 +63,13 @@ def test_all_is_well(well: Stage, tmp_path: Path) -> None:
     done = well.run("doctor")
     assert done.exit_code == 0 and done.stdout.splitlines()[-1] == "all is well"
     code, found = states(well)
-    assert code == 0 and {one["state"] for one in found.values()} == {"ok"}
-    names = {"settings", "policy", "data directory", "disk", "fsync", "Autoheal", "ready", "access"}
+    assert code == 0 and {name for name, one in found.items() if one["state"] != "ok"} == {"trail"}
+    names = {"settings", "policy", "data directory", "disk", "fsync", "trail", "Autoheal", "ready", "access"}
+    names |= {"webhooks", "console", "recording rules", "alert rules", "scrape", "sends", "routes"}
     assert found.keys() == names | {"Alertmanager", "Prometheus", "clock"}
     assert "version 0.25.0, cluster ready of 2" in found["Alertmanager"]["detail"]
+    assert "version 2.42.0" in found["Prometheus"]["detail"] and "(30s ago)" in found["webhooks"]["detail"]
+    assert "http://ah:9009/alert" in found["routes"]["detail"] and "http://am:9093" in found["sends"]["detail"]
     assert list(tmp_path.iterdir()) == [], "the doctor leaves nothing behind"
 
 
@@ -74,7 +89,7 @@ def test_each_mistake_of_the_settings_is_red_and_the_rest_is_still_looked_at(
     done = well.run("doctor")
     assert done.exit_code == 1
     assert 'did you mean "AUTOHEAL_PORT"?' in done.stdout and "perhaps" in done.stdout
-    assert "version 0.25.0" in done.stdout and "2 of 13 need you" in done.stdout
+    assert "version 0.25.0" in done.stdout and "2 of 21 need you" in done.stdout
 
 
 def test_a_server_that_would_be_open_to_the_world_is_red(well: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +108,14 @@ def test_a_server_that_would_be_open_to_the_world_is_red(well: Stage, monkeypatc
         ("GET /api/v2/status", (200, {}), "Alertmanager"),
         ("GET /api/v2/status", (200, []), "Alertmanager"),
         ("GET /api/v1/status/buildinfo", (404, {}), "Prometheus"),
+        ("GET /metrics", (500, {}), "webhooks"),
+        ("GET /console", (503, "<html>no"), "console"),
+        ("GET /api/v1/query", (200, {"data": {"result": [{"metric": {"job": "mine"}}]}}), "scrape"),
+        ("GET /api/v1/query", (500, {}), "scrape"),
+        ("GET /api/v1/alertmanagers", (200, {"data": {"activeAlertmanagers": []}}), "sends"),
+        ("GET /api/v1/alertmanagers", (200, {"data": []}), "sends"),
+        ("GET /api/v1/rules", (200, {"data": {"groups": [{"rules": rules()[:5]}]}}), "alert rules"),
+        ("GET /api/v1/rules", (200, {"data": {"groups": [{"rules": rules()[1:]}]}}), "recording rules"),
     ],
 )
 def test_what_is_red_says_what_to_do(well: Stage, route: str, answer: tuple[int, Any], check: str) -> None:
@@ -180,12 +203,12 @@ def test_clocks(gap: float, state: str) -> None:
 
     now = 1_700_000_000.5
     answer = Reply(200, {"date": formatdate(now + gap, usegmt=True)}, b"")
-    (found,) = checks._skew("Alertmanager", answer, now, now + 0.1)
+    (found,) = neighbours.skew("Alertmanager", answer, now, now + 0.1)
     assert found.state == state
     if state == "bad":
         assert ("ahead of" if gap > 0 else "behind") in found.detail
-    assert checks._skew("Alertmanager", Reply(200, {}, b""), now, now) == []
-    assert checks._skew("Alertmanager", Reply(200, {"date": "noon"}, b""), now, now) == []
+    assert neighbours.skew("Alertmanager", Reply(200, {}, b""), now, now) == []
+    assert neighbours.skew("Alertmanager", Reply(200, {"date": "noon"}, b""), now, now) == []
 
 
 def test_a_ledger_that_was_moved_away_is_red(well: Stage, tmp_path: Path) -> None:
@@ -206,3 +229,63 @@ def test_with_a_shared_database_only_a_copy_that_is_asked_for_needs_a_directory(
     assert not {"data directory", "copy", "fsync"} & set(found)
     monkeypatch.setenv("AUTOHEAL_AUDIT_PATH", str(tmp_path / "copy" / "audit.jsonl"))
     assert states(well)[1]["copy"]["detail"].startswith(str(tmp_path / "copy"))
+
+
+# ---- the trail --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Path:
+    """A data directory with a ledger of three events and its copy."""
+    from tests.unit.store.trail import Trail
+
+    found = Trail(tmp_path)
+    found.add(count=3)
+    found.copy.write_text("".join(f"{line}\n" for line in found.lines))
+    found.close()
+    return tmp_path
+
+
+def test_the_trail_names_its_head(well: Stage, trail: Path) -> None:
+    code, found = states(well)
+    assert code == 0
+    assert "newest event 3" in found["trail"]["detail"] and "chain head" in found["trail"]["detail"]
+    assert found["audit copy"]["state"] == "ok"
+
+
+def test_a_copy_that_stays_behind_is_red(well: Stage, trail: Path) -> None:
+    copy = trail / "audit.jsonl"
+    copy.write_text("".join(copy.read_text().splitlines(keepends=True)[:1]))
+    found = states(well)[1]
+    assert found["audit copy"]["state"] == "bad" and "2 events behind" in found["audit copy"]["detail"]
+    copy.unlink()
+    assert "is not there" in states(well)[1]["audit copy"]["detail"]
+
+
+def test_a_ledger_that_cannot_be_read_is_red(well: Stage, tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("no database at all, but long enough to look like one" * 100)
+    assert states(well)[1]["trail"]["state"] == "bad"
+
+
+# ---- only hints -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("receivers:\n- webhook_configs:\n  - url: <secret>\n", "does not show"),
+        ("receivers:\n- webhook_configs:\n  - url: http://pager/x\n", "no webhook of its configuration"),
+        ("", "no webhook of its configuration"),
+    ],
+)
+def test_where_alertmanager_sends_is_only_a_hint(well: Stage, config: str, said: str) -> None:
+    well.routes["GET /api/v2/status"] = {**STATUS, "config": {"original": config}}
+    code, found = states(well)
+    assert code == 0 and found["routes"]["state"] == "off" and said in found["routes"]["detail"]
+
+
+def test_no_webhook_yet_and_a_console_behind_a_sign_in_are_no_faults(well: Stage) -> None:
+    well.routes["GET /metrics"] = lambda asked: (200, "autoheal_last_webhook_timestamp 0.0\n")
+    well.routes["GET /console"] = lambda asked: (401, problem(401, "sign in"))
+    code, found = states(well)
+    assert code == 0 and found["webhooks"]["state"] == "off" and "sign in" in found["console"]["detail"]
