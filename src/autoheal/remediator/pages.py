@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'; "
+        "base-uri 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no referrer at all, a browser says "Origin: null" of our own form, too
     "Cache-Control": "no-store",
 }
 
@@ -28,7 +29,8 @@ def page(title: str, body: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{show(title)} · Autoheal</title><link rel="stylesheet" href="/static/autoheal.css"></head>'
+        f'<title>{show(title)} · Autoheal</title><link rel="icon" href="data:,">'
+        '<link rel="stylesheet" href="/static/autoheal.css"></head>'
         f"<body><main>{body}</main></body></html>"
     )
 

@@ -338,7 +338,7 @@ def strict(answer: Any) -> None:
     )
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["referrer-policy"] == "same-origin"
 
 
 def test_the_page_is_handed_out(live: Server, build: Path) -> None:
