@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from fastapi import Response
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 
 from autoheal.core.duration import parse_duration
 from autoheal.core.errors import AutohealError, Conflict, Invalid, NotFound, Permanent
@@ -24,6 +24,8 @@ from autoheal.web.problems import Problem, visible
 MAX_DURATION = 7 * 86400.0
 MAX_LABELS = 100
 MAX_COMMENT = 1000
+SHOWN = ("labels", "duration", "comment")
+"""What a link to the page says."""
 CLICK = "click"
 """What a page's token is for: one human click."""
 CLICK_LASTS = 600.0
@@ -89,8 +91,15 @@ def read_duration(text: str) -> float:
 
 
 async def get_ack(request: Request, service: Remediator) -> Response:
-    """A program that proves itself acts; everybody else sees what would be done."""
-    caller = service.access.require(request.headers, OPS, changes=False)
+    """A program that proves itself acts; everybody else sees what would be done. A browser that cannot say who is
+    there is led to the console, where a person signs in, sees the same, and clicks."""
+    try:
+        caller = service.access.require(request.headers, OPS, changes=False)
+    except Problem as refusal:
+        if refusal.status != 401 or "text/html" not in request.headers.get("accept", ""):
+            raise
+        shown = {name: request.query_params[name] for name in SHOWN if name in request.query_params}
+        return RedirectResponse("console?" + urlencode({"view": "ack", **shown}), 303, pages.HEADERS)
     query = request.query_params
     labels = read_labels(query.get("labels"))
     duration, comment = query.get("duration", "2h"), read_comment(query.get("comment", ""))

@@ -204,6 +204,7 @@ class _AtScrape(Collector):
 
     def _gauges(self, state: State, policy: Policy, now: float) -> Iterator[Metric]:
         mode = state.mode
+        yield _single("autoheal_ready", "1 while events can be written and alerts decided", float(self._head.healthy))
         yield _single("autoheal_enabled", "Master switch", float(mode.enabled))
         yield _single("autoheal_dry_run", "1 while nothing is really done", float(mode.dry_run))
         yield _single("autoheal_last_event_timestamp", "Unix time of the last event", state.last_ts)

@@ -264,7 +264,11 @@ def test_behind_a_token_a_get_acts_only_with_it(
     env = {"ALERTMANAGER_URL": fake.url, "AUTOHEAL_ADMIN_TOKEN": ADMIN}
     with server(tmp_path_factory.mktemp("token"), env) as own:
         is_problem(own.get("/ack", params=QUERY), 401)
-        is_problem(own.get("/ack", params=QUERY, headers=BROWSER), 401)
+        led = own.get("/ack", params={**QUERY, "comment": "a&b", "other": "x"}, headers=BROWSER)
+        assert led.status_code == 303
+        to = httpx.URL(led.headers["location"])
+        assert (to.is_relative_url, to.path) == (True, "console")
+        assert dict(to.params) == {"view": "ack", **QUERY, "comment": "a&b"}
         place = Place(own, fake)
         assert place.silences == []
         token = {"authorization": f"Bearer {ADMIN}"}
