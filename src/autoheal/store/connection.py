@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -260,8 +260,13 @@ def _postgres(url: str, settings: Mapping[str, str], attributes: Mapping[str, st
 
 
 def private_file(path: Path) -> None:
-    """Make sure that `path` exists and, where it is new, that only its owner can read it."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    """Make sure that `path` exists and, where it is new, that only its owner can read it.
+
+    A database that is there is not opened: closing it would let go of the locks that SQLite holds on it in this process
+    (POSIX locks end with any close of the file), and another program could take its log for left over.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _read_only(path: Path) -> str:

@@ -254,6 +254,19 @@ def test_reopening_may_fail_and_be_tried_again(trail: Trail) -> None:
     assert len(trail.lines) == 3
 
 
+def test_reopening_beside_readers_keeps_the_locks_so_that_nobody_else_takes_the_log_away(trail: Trail) -> None:
+    trail.add(count=1)
+    assert trail.reader.event(1)  # a connection that stays open
+    log = trail.directory / "ledger.db-wal"
+    before = log.stat().st_ino
+    trail.ledger.reopen()
+    look = "import sqlite3, sys\nlink = sqlite3.connect(sys.argv[1])\nlink.execute('SELECT * FROM events').fetchone()\n"
+    subprocess.run([sys.executable, "-c", f"{look}link.close()", str(trail.database)], check=True, timeout=30)
+    assert log.exists() and log.stat().st_ino == before
+    trail.add(count=1)
+    assert trail.reader.event(2)
+
+
 def test_a_ledger_that_has_begun_cannot_begin_later(trail: Trail) -> None:
     trail.add(count=1)
     with pytest.raises(ValueError), trail.ledger.transaction() as transaction:
