@@ -340,8 +340,11 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, config: Mapping[str, Any]) -> Iterator[Prometheus]:
-    """A running Prometheus; `config` is its configuration file as a mapping. Rule files lie beside it in `folder`."""
+def prometheus(folder: Path, config: Mapping[str, Any], options: Sequence[str] = ()) -> Iterator[Prometheus]:
+    """A running Prometheus; `config` is its configuration file as a mapping. Rule files lie beside it in `folder`.
+
+    Targets and Alertmanagers are known to it about five seconds after its start.
+    """
     binary = needs("prometheus")
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "prometheus.yml"
@@ -356,6 +359,7 @@ def prometheus(folder: Path, config: Mapping[str, Any]) -> Iterator[Prometheus]:
             f"--web.listen-address={url.removeprefix('http://')}",
             f"--web.external-url={url}",
             "--web.enable-lifecycle",
+            *options,
         ]
         process = Process(argv, folder / "prometheus.log").start()
         try:
