@@ -17,9 +17,21 @@ function besideThePage(): Plugin {
   };
 }
 
+/** The licences of what is built in, beside it. */
+function licences(names: string[]): Plugin {
+  return {
+    name: "licences",
+    apply: "build",
+    async generateBundle() {
+      const read = async (name: string) => `${name}\n\n${await this.fs.readFile(`node_modules/${name}/LICENSE`, { encoding: "utf8" })}`;
+      this.emitFile({ type: "asset", fileName: "LICENSES.txt", source: (await Promise.all(names.map(read))).join("\n\n") });
+    },
+  };
+}
+
 export default defineConfig({
   base: "",
-  plugins: [preact(), besideThePage()],
+  plugins: [preact(), besideThePage(), licences(["preact", "uplot"])],
   build: {
     outDir: "../src/autoheal/remediator/static/console",
     emptyOutDir: true,

@@ -2,14 +2,15 @@
 import { useEffect } from "preact/hooks";
 import { DialogHost } from "./components/dialog";
 import { Icon, Mark, type IconName } from "./components/icons";
-import { ConnectionStrip, ConnectionDot } from "./components/connection";
+import { ConnectionStrip, ConnectionDot, useLost } from "./components/connection";
 import { Brake, MODES, askMode, modeOf } from "./components/mode";
 import { Notices } from "./components/notices";
 import { askHelp } from "./components/help";
 import { ThemeButton } from "./components/theme";
 import { href, type View } from "./lib/route";
+import { waitingCount } from "./lib/waiting";
 import { useStore } from "./lib/store";
-import { end, link, overview } from "./live";
+import { end, overview } from "./live";
 import { route } from "./navigation";
 import { gate, hasToken, keepToken } from "./session";
 import { Ack } from "./views/ack";
@@ -43,7 +44,7 @@ const TITLES: Record<View, string> = {
 export function App() {
   const { view, params } = useStore(route);
   const open = useStore(gate);
-  const stale = useStore(link, (now) => now.phase === "waiting" || (now.phase === "connecting" && now.lost !== null));
+  const stale = useLost();
   useTitle(open.open ? TITLES[view] : "Sign in");
   return (
     <>
@@ -98,16 +99,17 @@ function Header({ view, signedIn }: { view: View; signedIn: boolean }) {
 function ModeBadge() {
   const shown = useStore(overview, (now) => now?.mode);
   const may = useStore(overview, (now) => now?.me.role === "admin");
+  const stale = useLost() ? "stale" : "";
   if (!shown) return null;
   const name = modeOf(shown);
   return (
     <>
       {may ? (
-        <button type="button" class={`mode-badge mode-${name}`} onClick={() => askMode(null, name)} aria-haspopup="dialog" aria-label={`Mode: ${MODES[name].word}. Change it`} data-testid="mode-badge">
+        <button type="button" class={`mode-badge mode-${name} ${stale}`} onClick={() => askMode(null, name)} aria-haspopup="dialog" aria-label={`Mode: ${MODES[name].word}${stale && ", as last known"}. Change it`} data-testid="mode-badge">
           <Icon name={MODES[name].icon} size={14} /> {MODES[name].word}
         </button>
       ) : (
-        <span class={`mode-badge mode-${name}`} data-testid="mode-badge"><Icon name={MODES[name].icon} size={14} /> {MODES[name].word}</span>
+        <span class={`mode-badge mode-${name} ${stale}`} data-testid="mode-badge"><Icon name={MODES[name].icon} size={14} /> {MODES[name].word}</span>
       )}
       {may && <span class="header-brake"><Brake now={name} label="Dry run" /></span>}
     </>
@@ -123,16 +125,6 @@ function SignOut() {
     gate.set({ open: false, status: 401, why: "", tried: false });
   };
   return <button type="button" class="btn icon-only ghost" aria-label="Sign out" title="Sign out" onClick={out} data-testid="sign-out"><Icon name="signout" /></button>;
-}
-
-type Shown = ReturnType<typeof overview.get>;
-
-export function waitingCount(now: Shown): number {
-  if (!now) return 0;
-  const { waiting } = now;
-  const named = new Set(waiting.unknown.map((one) => one.id));
-  const doubled = waiting.escalations.filter((one) => one.remediation_id && named.has(one.remediation_id)).length;
-  return waiting.approvals_total + waiting.unknown_total + Math.max(0, waiting.escalations_total - doubled);
 }
 
 function useTitle(page: string): void {

@@ -20,7 +20,8 @@ document.addEventListener("visibilitychange", () => tick.set(serverNow()));
 
 /** The server's time in Unix seconds; renders again each second. */
 export function useNow(): number {
-  return Math.max(useStore(tick), serverNow() - 1);
+  useStore(tick);
+  return serverNow();
 }
 
 /** The same, but only every `seconds`. */

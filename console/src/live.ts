@@ -113,11 +113,12 @@ async function readOverview(): Promise<string> {
 }
 
 setInterval(() => {
-  if (started && !document.hidden) refresh();
+  if (wanted()) refresh();
 }, POLL);
 document.addEventListener("visibilitychange", () => {
-  if (started && !document.hidden) refresh();
+  if (wanted()) refresh();
 });
+const wanted = (): boolean => started && !document.hidden && gate.get().open;
 
 function take(id: number, data: string): void {
   let event: TrailEvent;
@@ -183,7 +184,6 @@ function caughtUp(head: number | null): void {
   const what = came === 0 ? "nothing had happened" : came === 1 ? "1 event was caught up" : `${came} events were caught up`;
   if (missed) notify(`Connected again; events are missing in between, the lists were read anew.`, "wait");
   else notify(`Connected again: ${what}, none was missed.`);
-  say(`Connected again, ${what}`);
   if (missed) epoch.set((n) => n + 1);
   missed = false;
   catching = null;

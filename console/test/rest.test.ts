@@ -1,8 +1,9 @@
-// Coalescing, stacking, and verbs: small things that would be missed.
+// Coalescing, stacking, counting what waits: small things that would be missed.
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Coalescer } from "../src/lib/coalesce";
-import { bucketRows, stack, totals } from "../src/lib/stack";
-import type { Timeline } from "../src/types";
+import { bucketRows, dwarfs, stack, totals } from "../src/lib/stack";
+import { otherEscalations, waitingCount } from "../src/lib/waiting";
+import type { Overview, Timeline } from "../src/types";
 
 describe("Coalescer", () => {
   beforeEach(() => void vi.useFakeTimers());
@@ -67,11 +68,29 @@ describe("stack", () => {
     expect(highest).toBe(3);
   });
 
+  it("notices what would dwarf the rest", () => {
+    expect(dwarfs(timeline, "skipped")).toBe(false);
+    expect(dwarfs({ ...timeline, counts: { ...timeline.counts, skipped: [50, 0, 0] } }, "skipped")).toBe(true);
+    expect(dwarfs({ ...timeline, counts: { skipped: [50, 0, 0] } }, "skipped")).toBe(false);
+  });
+
   it("is a table of what happened, newest first", () => {
     expect(bucketRows(timeline)).toEqual([
       { at: 120, total: 3, counts: { healed: 2, failed: 1 } },
       { at: 100, total: 6, counts: { healed: 1, skipped: 5 } },
     ]);
     expect(totals(timeline)).toEqual({ healed: 3, failed: 1, skipped: 5 });
+  });
+});
+
+describe("what waits", () => {
+  it("counts an unknown end and its escalation once", () => {
+    const waiting = {
+      approvals: [], unknown: [{ id: "r1" }], escalations: [{ key: "remediation:r1", remediation_id: "r1" }, { key: "blast_radius", remediation_id: null }],
+      approvals_total: 2, unknown_total: 1, escalations_total: 2,
+    } as unknown as Overview["waiting"];
+    expect(otherEscalations(waiting).map((one) => one.key)).toEqual(["blast_radius"]);
+    expect(waitingCount({ waiting })).toBe(4);
+    expect(waitingCount(null)).toBe(0);
   });
 });

@@ -5,9 +5,8 @@ import { refresh } from "../live";
 import { notify } from "../notices";
 import { Confirm, openDialog } from "./dialog";
 import { Code, LabelChips, Left } from "./ui";
+import type { Verb } from "../lib/story";
 import type { Labels } from "../types";
-
-export type Verb = "approve" | "reject" | "cancel" | "settle" | "mark" | "close";
 
 /** What the dialogs need to know of a remediation. */
 export interface Subject {

@@ -143,7 +143,7 @@ const TELL: Record<string, Tell> = {
     const before = e.before as { enabled?: unknown; dry_run?: unknown } | undefined;
     return `Mode ${before ? `${modeName(before)} → ` : "is now "}${modeName(e)}${by(e)}`;
   },
-  policy_loaded: (e) => `Policy with ${ruleCount(e)}${e.changed === false ? ", as before" : ""}${by(e)}`,
+  policy_loaded: (e) => `Policy with ${ruleCount(e)}${e.changed === false ? ", as before" : ""}${e.actor ? `, by ${e.actor}` : ""}`,
   policy_rejected: (e) => `Policy refused, the old one holds: ${text(e.error).split("\n")[0]}`,
   heartbeat: (e) => `Alive: ${modeName(e)}, ${num(e.open) ?? 0} open`,
   started: (e) => `${e.role === "worker" ? "Worker" : "Autoheal"} ${text(e.version)} started${num(e.interrupted) ? `, ${count(num(e.interrupted)!, "action")} interrupted` : ""}`,

@@ -52,3 +52,10 @@ export function totals(timeline: Timeline): Record<string, number> {
   const sums = Object.entries(timeline.counts).map(([name, counts]) => [name, counts.reduce((a, b) => a + b, 0)] as const);
   return Object.fromEntries(sums);
 }
+
+/** Whether one outcome is so frequent that the others could not be seen beside it. */
+export function dwarfs(timeline: Timeline, outcome: string): boolean {
+  const own = Math.max(0, ...(timeline.counts[outcome] ?? []));
+  const others = stack(timeline, new Set([outcome])).highest;
+  return others > 0 && own > 6 * others;
+}

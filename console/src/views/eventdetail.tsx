@@ -63,7 +63,7 @@ async function copy(text: string): Promise<void> {
 }
 
 export function Field({ name, children }: { name: string; children: ComponentChildren }) {
-  return <div class="pair"><dt>{name.replaceAll("_", " ")}</dt><dd>{children}</dd></div>;
+  return <div class="pair"><dt>{name.replace(/_seconds$/, "").replaceAll("_", " ")}</dt><dd>{children}</dd></div>;
 }
 
 /** Annotations and the like: links only where the value is an http(s) address. */
@@ -86,6 +86,7 @@ export function Pairs({ pairs }: { pairs: Labels }) {
 function Value({ name, value }: { name: string; value: unknown }) {
   if (typeof value === "number") {
     if (TIMES.test(name) && value > 1e8) return <Time ts={value} />;
+    if (name === "step" || name === "next_step") return <span class="num">{value + 1}</span>;
     if (SECONDS.test(name)) return <span class="num">{duration(value)}</span>;
     return <span class="num">{value}</span>;
   }

@@ -39,7 +39,7 @@ export function Events() {
     <>
       <div class="page-head">
         <h1 tabIndex={-1}>Events</h1>
-        <Rate paused={paused} fixed={fixed} />
+        <Rate paused={paused} fixed={fixed} held={state.held > 0} />
         <button type="button" id="events-pause" class="btn" onClick={toggle} aria-pressed={paused} data-testid="events-pause">
           <Icon name={paused ? "play" : "pause"} size={16} /> {paused ? "Resume" : "Pause"}
         </button>
@@ -84,7 +84,7 @@ function Older({ state, filtered, older }: { state: ReturnType<EventList["state"
 }
 
 /** Whether it follows, and how much comes. */
-function Rate({ paused, fixed }: { paused: boolean; fixed: boolean }) {
+function Rate({ paused, fixed, held }: { paused: boolean; fixed: boolean; held: boolean }) {
   const phase = useStore(link, (now) => now.phase);
   const [rate, setRate] = useState(0);
   useEffect(() => {
@@ -96,6 +96,6 @@ function Rate({ paused, fixed }: { paused: boolean; fixed: boolean }) {
     }, 2000);
     return () => clearInterval(timer);
   }, []);
-  const words = fixed ? "A fixed range of time" : paused ? "Paused" : phase === "live" ? "Following live" : "Not connected";
+  const words = fixed ? "A fixed range of time" : paused ? "Paused" : held ? "Held while you read" : phase === "live" ? "Following live" : "Not connected";
   return <p class="dim rate" data-testid="events-follow">{words}{rate > 0 && !fixed ? ` · ${rate}/s` : ""}</p>;
 }

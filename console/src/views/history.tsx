@@ -8,7 +8,7 @@ import { Coalescer } from "../lib/coalesce";
 import { clock, number, moment } from "../lib/format";
 import { OUTCOMES } from "../lib/kinds";
 import { eventsHref, href } from "../lib/route";
-import { bucketRows, stack, totals } from "../lib/stack";
+import { bucketRows, dwarfs, stack, totals } from "../lib/stack";
 import { useStore } from "../lib/store";
 import { onEvents } from "../live";
 import { go, route } from "../navigation";
@@ -17,6 +17,7 @@ import type { Timeline } from "../types";
 const RANGES: Record<string, number> = { "1h": 3600, "6h": 21_600, "24h": 86_400, "7d": 604_800 };
 /** Buckets are aligned to their length, so that a bar that is over never changes. */
 const BUCKETS = 60;
+const NONE: ReadonlySet<string> = new Set();
 
 export function History() {
   const params = useStore(route).params;
@@ -30,8 +31,9 @@ export function History() {
   const since = zoomed ? from : now + step - range;
   const until = zoomed ? to : now + step;
   const { timeline, error, again } = useTimeline(since, until);
-  const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
+  const [chosen, setHidden] = useState<ReadonlySet<string> | null>(null);
   const [bucket, setBucket] = useState<number | null>(null);
+  const hidden = useMemo(() => chosen ?? (timeline && dwarfs(timeline, "skipped") ? new Set(["skipped"]) : NONE), [chosen, timeline]);
   const drawn = useMemo(() => timeline && stack(timeline, hidden), [timeline, hidden]);
 
   const rangeLinks = (
@@ -56,7 +58,7 @@ export function History() {
             onPick={(a, b) => go(eventsHref({ since: Math.floor(a), until: Math.ceil(b) }))}
             onZoom={(a, b) => go(href("now", { range: name === "1h" ? "" : name, from: Math.floor(a), to: Math.max(Math.ceil(b), Math.floor(a) + 60) }))}
           />
-          <Hovered timeline={timeline} bucket={bucket} />
+          <Hovered timeline={timeline} bucket={bucket} without={chosen === null && hidden.size > 0} />
           <Legend timeline={timeline} hidden={hidden} setHidden={setHidden} />
           <footer class="chart-foot">
             <a href={eventsHref({ since: Math.floor(timeline.since), until: zoomed ? Math.ceil(timeline.until) : null })} data-testid="timeline-events">Events of this range</a>
@@ -98,12 +100,12 @@ function useTimeline(since: number, until: number) {
   return { timeline, error, again: () => coalescer.ask() };
 }
 
-function Hovered({ timeline, bucket }: { timeline: Timeline; bucket: number | null }) {
+function Hovered({ timeline, bucket, without }: { timeline: Timeline; bucket: number | null; without: boolean }) {
   const at = bucket === null ? null : timeline.since + bucket * timeline.step;
   const counts = bucket === null ? [] : timeline.outcomes.map((name) => [name, timeline.counts[name]?.[bucket] ?? 0] as const).filter(([, n]) => n > 0);
   return (
     <p class="hovered" aria-hidden="true">
-      {at === null ? "Click a bar for its events, drag to zoom" : `${clock(at)} – ${clock(at + timeline.step)}: ${counts.map(([name, n]) => `${n} ${OUTCOMES[name]?.label.toLowerCase() ?? name}`).join(", ") || "nothing"}`}
+      {at === null ? `Click a bar for its events, drag to zoom${without ? ". Skipped is left out, for it would dwarf the rest" : ""}` : `${clock(at)} – ${clock(at + timeline.step)}: ${counts.map(([name, n]) => `${n} ${OUTCOMES[name]?.label.toLowerCase() ?? name}`).join(", ") || "nothing"}`}
     </p>
   );
 }

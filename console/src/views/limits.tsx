@@ -32,8 +32,8 @@ export function Cooldowns({ cooldowns, total }: { cooldowns: Cooldown[]; total: 
 /** The rule, and what tells this key from others of the same rule. */
 function inner(one: Cooldown): string {
   const values = /\{(.*)\}$/s.exec(one.key)?.[1] ?? "";
-  const told = values.split(",").filter((pair) => pair !== `alertname="${one.alertname}"`).join(", ");
-  return told ? `${one.rule} · ${told.replaceAll('"', "")}` : one.rule;
+  const told = [...values.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].filter(([, name]) => name !== "alertname").map(([, , value]) => value);
+  return [one.rule, ...told].join(" · ");
 }
 
 export const isOpen = (one: BreakerState): boolean => one.open_until !== null && one.open_until > serverNow();

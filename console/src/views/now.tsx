@@ -5,12 +5,14 @@ import { Ago, Card, Empty, Loading, Problem, Time } from "../components/ui";
 import { count } from "../lib/format";
 import { eventsHref, href } from "../lib/route";
 import { useStore } from "../lib/store";
+import { waitingCount } from "../lib/waiting";
 import { link, overview, overviewError, refresh } from "../live";
 import type { Overview } from "../types";
 import { Active } from "./active";
 import { Acks, Breakers, Cooldowns } from "./limits";
 import { Slos } from "./slos";
 import { History } from "./history";
+import { Latest } from "./latest";
 import { Waiting } from "./waiting";
 
 export function Now() {
@@ -27,8 +29,7 @@ export function Now() {
 }
 
 function Screen({ shown }: { shown: Overview }) {
-  const { waiting } = shown;
-  const waits = waiting.approvals_total + waiting.unknown_total + waiting.escalations_total;
+  const waits = waitingCount(shown);
   return (
     <div class="now">
       <Unconfirmed />
@@ -37,7 +38,7 @@ function Screen({ shown }: { shown: Overview }) {
       <div class="now-columns">
         <div class="now-main">
           <Card id="waiting" title="Waiting for you" count={waits} class={waits > 0 ? "urgent" : ""}>
-            <Waiting waiting={waiting} />
+            <Waiting waiting={shown.waiting} />
           </Card>
           <Card
             id="active"
@@ -47,15 +48,16 @@ function Screen({ shown }: { shown: Overview }) {
           >
             <Active active={shown.active} total={shown.active_total} />
           </Card>
-        </div>
-        <div class="now-side">
-          <History />
-          {shown.breakers.length > 0 && (
-            <Card id="breakers" title="Breakers" count={shown.breakers.length}><Breakers breakers={shown.breakers} /></Card>
-          )}
           <Card id="cooldowns" title="Cooldowns" count={shown.cooldowns_total}>
             <Cooldowns cooldowns={shown.cooldowns} total={shown.cooldowns_total} />
           </Card>
+        </div>
+        <div class="now-side">
+          <History />
+          <Card id="latest-card" title="Latest" aside={<a href={eventsHref()}>All events</a>}><Latest /></Card>
+          {shown.breakers.length > 0 && (
+            <Card id="breakers" title="Breakers" count={shown.breakers.length}><Breakers breakers={shown.breakers} /></Card>
+          )}
           <Card id="acks" title="Acknowledged" count={shown.acks.length} aside={<a href={href("ack")}>Acknowledge…</a>}>
             {shown.acks.length === 0 ? <Empty icon="bell" title="Nothing is acknowledged">Every alert that fires is told.</Empty> : <Acks acks={shown.acks} />}
           </Card>
@@ -114,7 +116,7 @@ function Health({ shown }: { shown: Overview }) {
       <div>
         <dt>Stream</dt>
         <dd class={live ? "good" : "bad"}>
-          <Icon name={live ? "check" : "warn"} size={14} /> {live ? "Live" : "Not connected"}
+          <Icon name={live ? "check" : "warn"} size={14} /> {live ? "Connected" : "Not connected"}
         </dd>
       </div>
       <div>

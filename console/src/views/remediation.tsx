@@ -3,14 +3,15 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { Failed, get, told } from "../api";
 import { GateTrace } from "../components/gatetrace";
 import { Icon } from "../components/icons";
-import { askVerb, type Verb } from "../components/verbs";
+import { askVerb } from "../components/verbs";
 import { Ago, Card, Code, Elapsed, Empty, LabelChips, Left, Loading, Pill, Problem, Remaining, StatePill, Steps, Time } from "../components/ui";
 import { Coalescer } from "../lib/coalesce";
 import { duration, httpUrl, oneLine } from "../lib/format";
 import { traceRows } from "../lib/gates";
 import { kindOf } from "../lib/kinds";
 import { eventsHref, href } from "../lib/route";
-import { reasonText, sentence } from "../lib/sentences";
+import { sentence } from "../lib/sentences";
+import { line, verbsFor, type Verb } from "../lib/story";
 import { merge } from "../lib/trail";
 import { onEvents } from "../live";
 import type { Remediation, TrailEvent } from "../types";
@@ -73,17 +74,6 @@ function useRemediation(id: string) {
   return { found, error, missing, again: () => coalescer.ask() };
 }
 
-/** What a person may do in this state. */
-export function verbsFor(one: Pick<Remediation, "state" | "hold" | "inconclusive" | "marked">): Verb[] {
-  const verbs: Verb[] = [];
-  if (one.state === "held" && one.hold === "approval") verbs.push("approve");
-  if (one.state === "held") verbs.push("reject");
-  if (["held", "reserved", "verifying"].includes(one.state)) verbs.push("cancel");
-  if (one.state === "unknown" || (one.state === "verifying" && one.inconclusive)) verbs.push("settle");
-  if (!one.marked) verbs.push("mark");
-  return verbs;
-}
-
 const VERB_WORDS: Record<Verb, string> = { approve: "Approve…", reject: "Reject…", cancel: "Cancel…", settle: "Settle…", mark: "Mark false positive…", close: "Close…" };
 
 function Head({ one, again }: { one: Remediation; again: () => void }) {
@@ -109,24 +99,6 @@ function Head({ one, again }: { one: Remediation; again: () => void }) {
     </header>
   );
 }
-
-/** The story in one line. */
-export function line(one: Remediation): string {
-  const took = one.ended_at !== null ? duration(one.ended_at - one.received_at) : "";
-  switch (one.state) {
-    case "held": return one.hold === "approval" ? "Waits for somebody to approve it." : `Held back: ${reasonText(one.hold)}.`;
-    case "reserved": return "Decided; waits for a free hand.";
-    case "running": return `Step ${one.step + 1} of ${one.ladder} runs.`;
-    case "verifying": return one.inconclusive ? "The command is done; whether it helped cannot be seen yet." : "The command is done; now it is checked whether it helped.";
-    case "healed": return one.effect === "unknown" ? `Done after ${took}; nothing verifies whether it helped.` : one.reason === "by_hand" ? "Settled as healed by a person." : `Healed, ${took} after the alert came.`;
-    case "failed":
-    case "exhausted": return one.effect === "self_resolved" ? `It did not help, but the alert resolved itself (${took}).` : `It did not help (${took}).${one.ladder > 1 ? " Every step of the ladder was tried." : ""}`;
-    case "unknown": return "Nobody knows whether it ran to its end. A person must look and settle it.";
-    default: return `${kindless(one.state)}${one.reason ? `: ${reasonText(one.reason)}` : ""}.`;
-  }
-}
-
-const kindless = (state: string): string => state.charAt(0).toUpperCase() + state.slice(1);
 
 function Clock({ one }: { one: Remediation }) {
   const until = one.state === "held" ? one.hold_until : one.state === "running" ? one.run_until : one.state === "verifying" ? one.verify_until : null;

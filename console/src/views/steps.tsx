@@ -31,7 +31,7 @@ function StepCard({ step, one, last }: { step: StepRow; one: Remediation; last: 
       <Code text={step.cmd} />
       {step.error && <p class="note bad wrap"><bdi>{visible(step.error)}</bdi></p>}
       {typeof ended?.output === "string" && ended.output !== "" && <Output text={ended.output} />}
-      {ended && !ended.output && <p class="dim small">It wrote no output.</p>}
+      {ended && ended.kind !== "action_unknown" && !ended.output && <p class="dim small">It wrote no output.</p>}
       <Verification step={step} one={one} last={last} started={started} />
     </li>
   );

@@ -37,11 +37,14 @@ export function VirtualEvents({ rows, onReading, onEnd }: Props) {
     look();
     addEventListener("scroll", look, { passive: true });
     addEventListener("resize", look);
+    const left = () => requestAnimationFrame(() => list.current && look());
     document.addEventListener("focusin", look);
+    document.addEventListener("focusout", left);
     return () => {
       removeEventListener("scroll", look);
       removeEventListener("resize", look);
       document.removeEventListener("focusin", look);
+      document.removeEventListener("focusout", left);
     };
   }, [row, count, open]);
 

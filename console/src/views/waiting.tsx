@@ -1,24 +1,32 @@
 // What waits for a person: approvals, ends that nobody knows, escalations; each with what can be done about it.
-import { Icon } from "../components/icons";
 import { askVerb, type Subject } from "../components/verbs";
 import { Ago, Code, Empty, LabelChips, Left, Pill, Remaining } from "../components/ui";
-import { oneLine } from "../lib/format";
+import { useState } from "preact/hooks";
+import { count, oneLine } from "../lib/format";
 import { href } from "../lib/route";
 import { reasonText } from "../lib/sentences";
+import { otherEscalations } from "../lib/waiting";
 import type { Escalation, Overview, Summary } from "../types";
 
+/** Rows until escalations are folded, so that what happens now stays on the screen. */
+const SHOWN = 4;
+
 export function Waiting({ waiting }: { waiting: Overview["waiting"] }) {
-  const { approvals, unknown, escalations } = waiting;
-  const named = new Set(unknown.map((one) => one.id));
-  const rest = escalations.filter((one) => !one.remediation_id || !named.has(one.remediation_id));
+  const { approvals, unknown } = waiting;
+  const [all, setAll] = useState(false);
+  const rest = otherEscalations(waiting);
   if (approvals.length + unknown.length + rest.length === 0) {
     return <Empty icon="check" title="Nothing is waiting for you">Approvals, unknown ends and escalations would stand here.</Empty>;
   }
+  const most = Math.max(2, SHOWN - approvals.length - unknown.length);
   return (
     <ul class="rows" data-testid="waiting-list">
       {approvals.map((one) => <Approval key={one.id} one={one} />)}
       {unknown.map((one) => <Unknown key={one.id} one={one} />)}
-      {rest.map((one) => <Escalated key={one.key} one={one} />)}
+      {rest.slice(0, all ? rest.length : most).map((one) => <Escalated key={one.key} one={one} />)}
+      {!all && rest.length > most && (
+        <li class="row-more"><button type="button" class="linkish" onClick={() => setAll(true)} data-testid="more-escalations">Show {count(rest.length - most, "more escalation")}</button></li>
+      )}
       <More shown={approvals.length} total={waiting.approvals_total} state="held" what="approvals" />
       <More shown={unknown.length} total={waiting.unknown_total} state="unknown" what="unknown ends" />
     </ul>
@@ -91,20 +99,19 @@ function Escalated({ one }: { one: Escalation }) {
     <li class="row waiting-row" data-testid="escalation" data-key={one.key}>
       <div class="row-head">
         <Pill tone={one.severity === "critical" ? "bad" : "wait"} icon="warn">{one.severity}</Pill>
-        {id ? <a class="row-name" href={href("remediation", { id })}>{oneLine(one.alertname || id)}</a> : <strong class="row-name">{reasonText(one.reason)}</strong>}
+        {id ? <a class="row-name" href={href("remediation", { id })}>{oneLine(one.alertname || id)}</a> : <strong class="row-name"><bdi>{oneLine(one.alertname || one.key)}</bdi></strong>}
         {one.rule && <span class="dim clip">rule {one.rule}</span>}
-      </div>
-      <p class="row-text"><bdi>{oneLine(one.summary)}</bdi></p>
-      <div class="row-foot">
-        <span class="dim"><Icon name="clock" size={13} /> <Ago ts={one.since} />{OVER[one.reason] && ` · ${OVER[one.reason]}`}</span>
-        {closable && (
-          <span class="deeds">
-            <button type="button" class="btn sm" onClick={() => askVerb(one.reason === "inconclusive" ? "settle" : "close", { id, alertname: one.alertname ?? "", rule: one.rule ?? "", cmd: "", labels: {} })} aria-haspopup="dialog" data-testid="close-escalation">
+        {!id && <span class="dim">{reasonText(one.reason)}</span>}
+        <span class="row-right">
+          <span class="dim"><Ago ts={one.since} /></span>
+          {closable && (
+            <button type="button" class="btn sm" onClick={() => askVerb(one.reason === "inconclusive" ? "settle" : "close", { id, alertname: one.alertname ?? "", rule: one.rule ?? "", cmd: "", labels: {} })} aria-haspopup="dialog" aria-label={`Close the escalation of ${one.alertname ?? id}`} data-testid="close-escalation">
               {one.reason === "inconclusive" ? "Settle…" : "Close…"}
             </button>
-          </span>
-        )}
+          )}
+        </span>
       </div>
+      <p class="row-text"><bdi>{oneLine(one.summary)}</bdi>{OVER[one.reason] && <span class="dim"> {OVER[one.reason]}</span>}</p>
     </li>
   );
 }
