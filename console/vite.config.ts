@@ -17,6 +17,18 @@ function besideThePage(): Plugin {
   };
 }
 
+/** What an older build left goes when the new one is in its place: a server that runs meanwhile always has a whole one. */
+function sweep(): Plugin {
+  return {
+    name: "sweep",
+    apply: "build",
+    async writeBundle({ dir }, bundle) {
+      const names = (await this.fs.readdir(`${dir}/assets`)).map((name) => `assets/${name}`);
+      await Promise.all(names.filter((name) => !(name in bundle)).map((name) => this.fs.unlink(`${dir}/${name}`)));
+    },
+  };
+}
+
 /** The licences of what is built in, beside it. */
 function licences(names: string[]): Plugin {
   return {
@@ -31,10 +43,10 @@ function licences(names: string[]): Plugin {
 
 export default defineConfig({
   base: "",
-  plugins: [preact(), besideThePage(), licences(["preact", "uplot"])],
+  plugins: [preact(), besideThePage(), licences(["preact", "uplot"]), sweep()],
   build: {
     outDir: "../src/autoheal/remediator/static/console",
-    emptyOutDir: true,
+    emptyOutDir: false,
     target: "es2022",
     modulePreload: false,
     cssCodeSplit: false,

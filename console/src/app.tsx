@@ -85,8 +85,8 @@ function Header({ view, signedIn }: { view: View; signedIn: boolean }) {
           </nav>
         )}
         <div class="top-right">
-          {signedIn && <ModeBadge />}
           {signedIn && <ConnectionDot />}
+          {signedIn && <ModeBadge />}
           <ThemeButton />
           <button type="button" class="btn icon-only ghost help-button" aria-label="Keyboard shortcuts and help" onClick={askHelp} data-testid="help"><Icon name="keyboard" /></button>
           <SignOut />

@@ -2,6 +2,7 @@
 import { render } from "preact";
 import { App } from "./app";
 import { begin } from "./live";
+import "./focus";
 import "./prefs";
 import "./styles/tokens.css";
 import "./styles/base.css";

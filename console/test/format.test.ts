@@ -1,6 +1,6 @@
 // Numbers, times and hostile text.
 import { describe, expect, it } from "vitest";
-import { ago, count, countdown, duration, httpUrl, measured, oneLine, parseDuration, parseMoment, percent, visible } from "../src/lib/format";
+import { ago, count, countdown, duration, httpUrl, measured, minute, oneLine, parseDuration, parseMoment, percent, percentBeside, visible } from "../src/lib/format";
 
 describe("durations", () => {
   it.each([
@@ -13,6 +13,12 @@ describe("durations", () => {
 
   it.each([[100, "just now"], [95, "5s ago"], [-20, "2m ago"], [104, "in 4s"], [100 - 7200, "2h ago"], [100 - 7290, "2h 01m ago"], [100 - 90_000, "1d 1h ago"]])(
     "%s seen from 100 is %s", (ts, text) => expect(ago(ts, 100)).toBe(text));
+
+  it("says the minute of today, of yesterday and of other days", () => {
+    const noon = (day: number) => new Date(2026, 2, day, 12, 5, 9).getTime() / 1000;
+    expect([1, 2, 28].map((day) => minute(noon(day), noon(2)))).toEqual(["yesterday 12:05", "12:05", "2026-03-28 12:05"]);
+    expect(minute(new Date(2026, 1, 28, 23, 59).getTime() / 1000, new Date(2026, 2, 1, 0, 1).getTime() / 1000)).toBe("yesterday 23:59");
+  });
 
   it("reads what Prometheus reads, and nothing else", () => {
     expect(["30m", "1h30m", "7d", "1w", "100ms"].map(parseDuration)).toEqual([1800, 5400, 604_800, 604_800, 0.1]);
@@ -28,6 +34,8 @@ describe("durations", () => {
 
 describe("measures", () => {
   it.each([[0.95, "95%"], [0.999, "99.9%"], [1, "100%"], [0, "0%"], [0.046, "4.6%"], [0.667, "67%"]])("%s is %s", (ratio, text) => expect(percent(ratio)).toBe(text));
+  it.each([[0.9451, "94.5%"], [0.9545, "95.5%"], [0.94999, "94.999%"], [0.95, "95%"], [0.94, "94%"], [0.667, "67%"], [1, "100%"]])(
+    "%s is %s beside a target of 95%", (ratio, text) => expect(percentBeside(ratio, 0.95)).toBe(text));
   it.each([[null, "s", "–"], [0.0051, "s", "5ms"], [0.0123, "/s", "0.012/s"], [0, "/s", "0/s"], [0.5, "ratio", "50%"]] as const)("%s %s is %s", (value, unit, text) =>
     expect(measured(value, unit)).toBe(text));
   it("counts", () => expect([count(1, "event"), count(1234, "event"), count(0, "entry", "entries")]).toEqual(["1 event", "1,234 events", "0 entries"]));

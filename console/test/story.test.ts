@@ -1,6 +1,6 @@
 // A remediation's line and verbs in each of its states.
 import { describe, expect, it } from "vitest";
-import { line, verbsFor } from "../src/lib/story";
+import { line, unverified, verbsFor } from "../src/lib/story";
 import { STATES } from "../src/lib/kinds";
 import type { Remediation } from "../src/types";
 
@@ -24,6 +24,16 @@ describe("the line", () => {
   it("says something in every state", () => {
     for (const state of Object.keys(STATES)) expect(line(one({ state }))).toMatch(/\w.*\.$/);
   });
+});
+
+describe("a step that nothing looked at", () => {
+  it.each([
+    [{ result: "fail" }, "Not verified: the command failed."],
+    [{ result: "unknown" }, "Not verified: nobody knows how the command ended."],
+    [{ result: "ok" }, null],
+    [{ result: "ok", verdict: "fail" }, null],
+    [{}, null],
+  ])("%j", (step, wanted) => expect(unverified(step)).toBe(wanted));
 });
 
 describe("verbs", () => {

@@ -35,7 +35,7 @@ export function Card({ id, title, count, aside, children, class: more = "" }: Ca
   return (
     <section class={`card ${more}`} aria-labelledby={`${id}-h`} data-testid={id}>
       <header class="card-head">
-        <h2 id={`${id}-h`}>
+        <h2 id={`${id}-h`} tabIndex={-1}>
           {title}
           {count !== undefined && count > 0 && <span class="count" data-testid={`${id}-count`}>{count}</span>}
         </h2>
@@ -143,11 +143,11 @@ export function where(labels: Labels): string {
   return labels.instance ?? labels.service ?? labels.job ?? "";
 }
 
-/** Step 1 of 2, as words and as pips. */
-export function Steps({ step, ladder }: { step: number; ladder: number }) {
+/** Step 1 of 2, as words and as pips; the last one in the colour of how it ended. */
+export function Steps({ step, ladder, tone = "busy" }: { step: number; ladder: number; tone?: Tone }) {
   if (ladder <= 1) return null;
   return (
-    <span class="steps">
+    <span class={`steps tone-${tone}`}>
       <span class="pips" aria-hidden="true">
         {Array.from({ length: Math.min(ladder, 8) }, (_, at) => <i key={at} class={at < step ? "past" : at === step ? "at" : ""} />)}
       </span>

@@ -42,6 +42,15 @@ export function clock(ts: number): string {
   return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 }
 
+/** The minute as people say it: 19:34, yesterday 19:34, 2026-11-19 19:34. */
+export function minute(ts: number, now: number): string {
+  const time = clock(ts).slice(0, 5);
+  if (day(ts) === day(now)) return time;
+  const before = new Date(now * 1000);
+  before.setDate(before.getDate() - 1);
+  return day(ts) === day(before.getTime() / 1000) ? `yesterday ${time}` : `${day(ts)} ${time}`;
+}
+
 /** The day here: 2026-11-21. */
 export function day(ts: number): string {
   const at = new Date(ts * 1000);
@@ -70,6 +79,17 @@ export function percent(ratio: number): string {
   const value = ratio * 100;
   const digits = value !== 0 && value !== 100 && (value > 99 || value < 10) ? 1 : 0;
   return `${Number(value.toFixed(digits))}%`;
+}
+
+/** A share beside its target: with as many digits as it takes for two that differ to look different. */
+export function percentBeside(ratio: number, target: number): string {
+  const beside = percent(target);
+  if (ratio === target || percent(ratio) !== beside) return percent(ratio);
+  for (let digits = 1; digits < 4; digits += 1) {
+    const text = `${(ratio * 100).toFixed(digits)}%`;
+    if (Number.parseFloat(text) !== Number.parseFloat(beside)) return text;
+  }
+  return beside;
 }
 
 export function count(n: number, one: string, many = `${one}s`): string {

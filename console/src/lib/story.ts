@@ -1,5 +1,5 @@
 // A remediation in one line, and what a person may do about it in its state.
-import type { Remediation } from "../types";
+import type { Remediation, StepRow } from "../types";
 import { duration } from "./format";
 import { reasonText } from "./sentences";
 
@@ -30,6 +30,12 @@ export function line(one: Remediation): string {
     case "unknown": return "Nobody knows whether it ran to its end. A person must look and settle it.";
     default: return `${kindless(one.state)}${one.reason ? `: ${reasonText(one.reason)}` : ""}.`;
   }
+}
+
+/** Why nothing was looked at after this step; null where it was, or will be. */
+export function unverified(step: Pick<StepRow, "result" | "verdict">): string | null {
+  if (step.verdict || !step.result || step.result === "ok") return null;
+  return step.result === "fail" ? "Not verified: the command failed." : "Not verified: nobody knows how the command ended.";
 }
 
 const kindless = (state: string): string => state.charAt(0).toUpperCase() + state.slice(1);

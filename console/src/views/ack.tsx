@@ -13,6 +13,7 @@ import { Acks } from "./limits";
 
 const LENGTHS = ["30m", "2h", "24h"];
 const MOST = 7 * 86_400;
+const COMMENT = 1000;
 const TYPED = 350;
 type Pair = { name: string; value: string; on: boolean };
 
@@ -29,13 +30,13 @@ export function readLabels(text: string | null): Pair[] {
 
 export function Ack() {
   const { params } = useStore(route);
-  const given = params.get("labels");
+  const { labels, duration, comment } = Object.fromEntries(params);
   const acks = useStore(overview, (now) => now?.acks);
   return (
     <>
       <div class="page-head"><h1 tabIndex={-1}>Acknowledge</h1><p class="dim">Silences alerts with exactly these labels in Alertmanager. A resolve is still told.</p></div>
       <div class="columns ack-columns">
-        <Editor key={given} given={readLabels(given)} />
+        <Editor key={params.toString()} given={readLabels(labels ?? null)} duration={duration || "2h"} note={comment ?? ""} />
         <Card id="acks" title="Acknowledged now" count={acks?.length}>
           {acks && acks.length > 0 ? <Acks acks={acks} /> : <Empty icon="bell" title="Nothing is acknowledged">Every alert that fires is told.</Empty>}
         </Card>
@@ -44,10 +45,10 @@ export function Ack() {
   );
 }
 
-function Editor({ given }: { given: Pair[] }) {
+function Editor({ given, duration, note }: { given: Pair[]; duration: string; note: string }) {
   const [pairs, setPairs] = useState<Pair[]>(given.length > 0 ? given : [{ name: "alertname", value: "", on: true }]);
-  const [length, setLength] = useState("2h");
-  const [comment, setComment] = useState("");
+  const [length, setLength] = useState(duration);
+  const [comment, setComment] = useState(note.slice(0, COMMENT));
   const [busy, setBusy] = useState(false);
   const [failed, setFailed] = useState("");
   const [done, setDone] = useState(false);
@@ -88,7 +89,7 @@ function Editor({ given }: { given: Pair[] }) {
           <button type="button" class="btn sm" onClick={() => setPairs([...pairs, { name: "", value: "", on: true }])} data-testid="ack-add">Add a label</button>
         </fieldset>
         <Length value={length} set={(next) => { setDone(false); setLength(next); }} bad={seconds === null || seconds <= 0 || seconds > MOST} />
-        <label class="field"><span>Comment <span class="dim">(who looks at it, and what is known)</span></span><input value={comment} maxLength={1000} onInput={(e) => setComment(e.currentTarget.value)} data-testid="ack-comment" /></label>
+        <label class="field"><span>Comment <span class="dim">(who looks at it, and what is known)</span></span><input value={comment} maxLength={COMMENT} onInput={(e) => setComment(e.currentTarget.value)} data-testid="ack-comment" /></label>
         <Preview preview={preview} error={error} valid={valid} />
         {failed && <Problem text={failed} />}
         <div class="deeds"><button type="submit" class="btn primary" aria-disabled={!preview || busy || done} data-testid="ack-submit"><Icon name={done ? "check" : "bellOff"} size={16} /> {done ? "Acknowledged" : busy ? "Working…" : `Acknowledge for ${length || "…"}`}</button></div>
@@ -135,6 +136,12 @@ function usePreview(labels: Labels, length: string, valid: boolean) {
   return { preview: valid && preview?.key === key ? preview.found : null, error };
 }
 
+/** What an alert has besides the labels that are chosen. */
+function Others({ labels, chosen }: { labels: Labels; chosen: Labels }) {
+  const more = Object.keys(labels).some((name) => !(name in chosen));
+  return more ? <LabelChips labels={labels} without={Object.keys(chosen)} most={12} /> : <span class="dim">with these labels and no others</span>;
+}
+
 function Preview({ preview, error, valid }: { preview: AckPreview | null; error: string; valid: boolean }) {
   return (
     <section class="preview" aria-live="polite" aria-label="What would be hidden" data-testid="ack-preview" data-ready={preview !== null}>
@@ -144,10 +151,10 @@ function Preview({ preview, error, valid }: { preview: AckPreview | null; error:
       {preview && (
         <>
           <p>
-            {!preview.known ? "Alertmanager cannot be asked which alerts match now." : preview.matching_total === 0 ? "No alert that fires now has these labels. Alerts that come would be hidden." : <>Would hide <strong>{count(preview.matching_total, "alert")}</strong> that {preview.matching_total === 1 ? "fires" : "fire"} now</>}
+            {!preview.known ? "Alertmanager cannot be asked which alerts match now; what matches would be hidden" : preview.matching_total === 0 ? "No alert that fires now has these labels; what comes would be hidden" : <>Would hide <strong>{count(preview.matching_total, "alert")}</strong> that {preview.matching_total === 1 ? "fires" : "fire"} now</>}
             {" "}until <Time ts={preview.ends_at} />.
           </p>
-          <ul class="matching">{preview.matching.slice(0, 20).map((one, at) => <li key={at}><LabelChips labels={Object.keys(one).some((name) => !(name in preview.labels)) ? one : {}} without={Object.keys(preview.labels)} most={12} /></li>)}</ul>
+          <ul class="matching">{preview.matching.slice(0, 20).map((one, at) => <li key={at}><Others labels={one} chosen={preview.labels} /></li>)}</ul>
           {preview.matching_total > 20 && <p class="dim">and {preview.matching_total - 20} more</p>}
         </>
       )}

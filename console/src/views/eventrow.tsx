@@ -20,7 +20,7 @@ interface Props {
   onMeasured: (id: number, extra: number) => void;
 }
 
-export const EventRow = memo(Row, (a: Props, b: Props) => a.event === b.event && a.open === b.open && a.height === b.height && a.at === b.at);
+export const EventRow = memo(Row, (a: Props, b: Props) => a.event === b.event && a.open === b.open && a.height === b.height && a.at === b.at && a.of === b.of);
 
 function Row({ event, at, of, open, height, onToggle, onMeasured }: Props) {
   const item = useRef<HTMLLIElement>(null);

@@ -36,7 +36,7 @@ function inner(one: Cooldown): string {
   return [one.rule, ...told].join(" · ");
 }
 
-export const isOpen = (one: BreakerState): boolean => one.open_until !== null && one.open_until > serverNow();
+export const isOpen = (one: Pick<BreakerState, "open_until">): boolean => one.open_until !== null && one.open_until > serverNow();
 
 export function Breakers({ breakers }: { breakers: BreakerState[] }) {
   return (
@@ -44,7 +44,7 @@ export function Breakers({ breakers }: { breakers: BreakerState[] }) {
       {breakers.map((one) => (
         <li key={one.rule} class="row cooldown" data-testid="breaker">
           <a class="clip" href={eventsHref({ rule: one.rule })}>{one.rule}</a>
-          <Pill tone={isOpen(one) ? "bad" : "wait"}>{isOpen(one) ? "open" : "closed"}</Pill>
+          <Pill tone={isOpen(one) ? "bad" : "quiet"} {...(isOpen(one) ? {} : { icon: "check" as const })}>{isOpen(one) ? "open" : "closed"}</Pill>
           <span>{isOpen(one) ? <>half open in <Left until={one.open_until!} over="a moment" /></> : `${count(one.failures, "failure")} in a row`}</span>
         </li>
       ))}

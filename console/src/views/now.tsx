@@ -1,8 +1,9 @@
 // The first screen: is it on, is it healthy, what waits for me, what is happening, what happened.
 import { MODES, Unconfirmed, askMode, modeOf } from "../components/mode";
 import { Icon } from "../components/icons";
-import { Ago, Card, Empty, Loading, Problem, Time } from "../components/ui";
-import { count } from "../lib/format";
+import { Ago, Card, Empty, Loading, Problem } from "../components/ui";
+import { useCoarseNow } from "../clock";
+import { count, full, iso, minute } from "../lib/format";
 import { eventsHref, href } from "../lib/route";
 import { useStore } from "../lib/store";
 import { waitingCount } from "../lib/waiting";
@@ -80,7 +81,7 @@ function ModeBanner({ shown }: { shown: Overview }) {
       <div class="mode-text">
         <p class="mode-says">{MODES[now].says}</p>
         <p class="mode-since">
-          {mode.since ? <>since <Time ts={mode.since} /> (<Ago ts={mode.since} />)</> : "since the start"}
+          {mode.since ? <>since <Since ts={mode.since} /> (<Ago ts={mode.since} />)</> : "since the start"}
           {mode.by && <> by <bdi>{mode.by}</bdi></>}
           {mode.source === "env" && mode.by !== "environment" && ", from the environment"}
         </p>
@@ -102,9 +103,16 @@ function ModeBanner({ shown }: { shown: Overview }) {
   );
 }
 
+function Since({ ts }: { ts: number }) {
+  const now = useCoarseNow(60);
+  return <time dateTime={iso(ts)} title={full(ts)}>{minute(ts, now)}</time>;
+}
+
 function Health({ shown }: { shown: Overview }) {
   const phase = useStore(link, (now) => now.phase);
   const live = phase === "live";
+  const known = shown.slos.filter((slo) => slo.ok !== null);
+  const met = known.filter((slo) => slo.ok).length;
   return (
     <dl class="health" data-testid="health">
       <div>
@@ -119,7 +127,11 @@ function Health({ shown }: { shown: Overview }) {
           <Icon name={live ? "check" : "warn"} size={14} /> {live ? "Connected" : "Not connected"}
         </dd>
       </div>
-      <div>
+      <div class="health-levels">
+        <dt>Levels</dt>
+        {known.length === 0 ? <dd>No data</dd> : <dd class={met === known.length ? "good" : "bad"}><Icon name={met === known.length ? "check" : "warn"} size={14} /> {met} of {known.length} met</dd>}
+      </div>
+      <div class="health-trail">
         <dt>Trail</dt>
         <dd><a href={eventsHref()} class="num">#{shown.last_event_id}</a></dd>
       </div>

@@ -8,7 +8,7 @@ import { Ago, Card, Code, Elapsed, Empty, LabelChips, Left, Loading, Pill, Probl
 import { Coalescer } from "../lib/coalesce";
 import { duration, httpUrl, oneLine } from "../lib/format";
 import { traceRows } from "../lib/gates";
-import { kindOf } from "../lib/kinds";
+import { kindOf, stateLabel } from "../lib/kinds";
 import { eventsHref, href } from "../lib/route";
 import { sentence } from "../lib/sentences";
 import { line, verbsFor, type Verb } from "../lib/story";
@@ -36,7 +36,7 @@ export function RemediationPage({ id }: { id: string }) {
         <div>
           <Card id="facts" title="Facts"><Facts one={found} /></Card>
           <Card id="alert" title="The alert"><AlertFacts one={found} /></Card>
-          <Card id="own-events" title="Its events" aside={<a href={eventsHref({ alertname: found.alertname })}>All of this alert</a>}><OwnEvents events={found.events ?? []} /></Card>
+          <Card id="own-events-card" title="Its events" aside={<a href={eventsHref({ alertname: found.alertname })}>All of this alert</a>}><OwnEvents events={found.events ?? []} /></Card>
         </div>
       </div>
     </div>
@@ -115,7 +115,7 @@ function Facts({ one }: { one: Remediation }) {
       {one.started_at !== null && <Field name="first start"><Time ts={one.started_at} /> <span class="dim">{duration(one.started_at - one.received_at)} later</span></Field>}
       {one.ended_at !== null && <Field name="ended"><Time ts={one.ended_at} /> <span class="dim">{duration(one.ended_at - one.received_at)} after it was heard</span></Field>}
       {one.resolved_at !== null && <Field name="alert resolved"><Time ts={one.resolved_at} /></Field>}
-      <Field name="attempt">{one.attempt}{one.ladder > 1 && <> · <Steps step={one.step} ladder={one.ladder} /></>}</Field>
+      <Field name="attempt">{one.attempt}{one.ladder > 1 && <> · <Steps step={one.step} ladder={one.ladder} tone={stateLabel(one.state, one.effect).tone} /></>}</Field>
       {one.effect && <Field name="effect">{one.effect.replaceAll("_", " ")}</Field>}
       {one.approved_by && <Field name="approved by"><bdi>{oneLine(one.approved_by)}</bdi></Field>}
       {one.queue && <Field name="queue">{one.queue}</Field>}

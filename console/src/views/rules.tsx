@@ -3,14 +3,17 @@ import { useEffect, useState } from "preact/hooks";
 import { get, told } from "../api";
 import { Ago, Code, Empty, Left, Loading, Pill, Problem } from "../components/ui";
 import { Icon } from "../components/icons";
-import { duration, oneLine, percent } from "../lib/format";
+import { count, duration, oneLine, percentBeside } from "../lib/format";
 import { eventsHref, href } from "../lib/route";
 import { useStore } from "../lib/store";
 import { onEvents } from "../live";
 import { route } from "../navigation";
 import type { RuleRow } from "../types";
+import { isOpen } from "./limits";
 
 const AGAIN = 15_000;
+/** The service level of actions that help. */
+const TARGET = 0.95;
 
 export function Rules() {
   const wanted = useStore(route, (now) => now.params.get("rule"));
@@ -57,7 +60,8 @@ function Rule({ rule, wanted }: { rule: RuleRow; wanted: boolean }) {
       <header class="card-head">
         <h2>{rule.name}</h2>
         <div class="card-aside">
-          {rule.breaker && rule.breaker.failures > 0 && <Pill tone={rule.breaker.open_until ? "bad" : "wait"}>{rule.breaker.open_until ? <>breaker open, <Left until={rule.breaker.open_until} over="half open" /></> : `${rule.breaker.failures} failures in a row`}</Pill>}
+          {rule.breaker && isOpen(rule.breaker) && <Pill tone="bad">breaker open, <Left until={rule.breaker.open_until!} over="half open" /></Pill>}
+          {rule.breaker && !isOpen(rule.breaker) && rule.breaker.failures > 0 && <Pill tone="quiet" icon="warn">{count(rule.breaker.failures, "failure")} in a row</Pill>}
           {rule.cooling > 0 && <Pill tone="quiet" icon="clock">{rule.cooling} cooling down</Pill>}
           <a href={eventsHref({ rule: rule.name })}>Events</a>
           <a href={href("remediations", { rule: rule.name })}>Remediations</a>
@@ -77,10 +81,10 @@ function Rule({ rule, wanted }: { rule: RuleRow; wanted: boolean }) {
           <p class="rule-terms dim">{terms(rule).join(" · ")}</p>
         </div>
         <dl class="figures">
-          <Figure name="Success" value={stats.success_rate === null ? "–" : percent(stats.success_rate)} bad={stats.success_rate !== null && stats.success_rate < 0.95} />
+          <Figure name="Success" value={stats.success_rate === null ? "–" : percentBeside(stats.success_rate, TARGET)} bad={stats.success_rate !== null && stats.success_rate < TARGET} />
           <Figure name="Median time to heal" value={duration(stats.median_time_to_heal)} />
           <Figure name="Healed" value={String(stats.healed)} />
-          <Figure name="Failed" value={String(stats.failed)} bad={stats.failed > 0} />
+          <Figure name="Failed" value={String(stats.failed)} />
           <Figure name="Unknown" value={String(stats.unknown)} bad={stats.unknown > 0} />
           <Figure name="False positives" value={String(stats.false_positives)} />
           <div><dt>Last start</dt><dd>{stats.last_started_at === null ? "never" : <Ago ts={stats.last_started_at} />}</dd></div>

@@ -1,6 +1,6 @@
 // The service levels as tiles: the value, its target, and ok, breach or no data in words.
 import { Icon } from "../components/icons";
-import { measured } from "../lib/format";
+import { measured, percentBeside } from "../lib/format";
 import type { Slo } from "../types";
 
 export function Slos({ slos }: { slos: Slo[] }) {
@@ -20,7 +20,7 @@ function Tile({ slo }: { slo: Slo }) {
   return (
     <li class={`tile tile-${state}`} data-testid={`slo-${slo.id}`} data-state={state} title={slo.note || undefined}>
       <span class="tile-title">{slo.title}</span>
-      <span class="tile-value num">{measured(slo.value, slo.unit)}</span>
+      <span class="tile-value num">{slo.unit === "ratio" && slo.value !== null ? percentBeside(slo.value, slo.target) : measured(slo.value, slo.unit)}</span>
       <span class="tile-foot">
         <span class={`tile-state state-${state}`}><Icon name={icon[state]} size={13} /> {words}</span>
         <span class="dim">target {slo.better === "lower" ? "<" : ">"} {measured(slo.target, slo.unit)}</span>

@@ -1,6 +1,7 @@
 // The steps of a remediation's ladder: command, outcome, output, and what the verification saw.
 import { Code, Empty, Pill, Time } from "../components/ui";
 import { duration, oneLine, visible } from "../lib/format";
+import { unverified } from "../lib/story";
 import type { Remediation, StepRow, TrailEvent } from "../types";
 import { Output } from "./eventdetail";
 
@@ -47,6 +48,8 @@ function Result({ step, running }: { step: StepRow; running: boolean }) {
 function Verification({ step, one, last, started }: { step: StepRow; one: Remediation; last: boolean; started: TrailEvent | undefined }) {
   const spec = (last ? one.verify : null) ?? (started?.verify as Remediation["verify"] | undefined) ?? null;
   if (!spec) return step.result ? <p class="dim small">Nothing verifies this step.</p> : null;
+  const why = unverified(step);
+  if (why) return <p class="dim small" data-testid="verification">{why}</p>;
   const verdict = step.verdict === "ok" ? <Pill tone="ok">healed</Pill> : step.verdict === "fail" ? <Pill tone="bad">not healed</Pill> : step.verdict === "inconclusive" ? <Pill tone="unknown">cannot tell</Pill> : last && one.state === "verifying" ? <Pill tone="busy">looking</Pill> : null;
   return (
     <div class="verification" data-testid="verification">

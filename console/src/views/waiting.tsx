@@ -40,16 +40,19 @@ function More({ shown, total, state, what }: { shown: number; total: number; sta
 
 const subject = (one: Summary): Subject => one;
 
-function Head({ one, children }: { one: Summary; children: preact.ComponentChildren }) {
+function Head({ one, since, children }: { one: Summary; since: string; children: preact.ComponentChildren }) {
   return (
     <>
       <div class="row-head">
         {children}
         <a class="row-name" href={href("remediation", { id: one.id })}><bdi>{oneLine(one.alertname)}</bdi></a>
         <span class="dim clip">rule {one.rule}</span>
+        <span class="row-right dim"><span>{since} <Ago ts={one.since ?? one.created_at} /></span></span>
       </div>
-      <Code text={one.cmd} />
-      <LabelChips labels={one.labels} without={["alertname"]} most={6} />
+      <div class="row-what">
+        <Code text={one.cmd} />
+        <LabelChips labels={one.labels} without={["alertname"]} most={6} />
+      </div>
     </>
   );
 }
@@ -58,9 +61,8 @@ function Approval({ one }: { one: Summary }) {
   const since = one.since ?? one.created_at;
   return (
     <li class="row waiting-row" data-testid="approval" data-id={one.id}>
-      <Head one={one}><Pill tone="wait">Approve?</Pill></Head>
+      <Head one={one} since="asked"><Pill tone="wait">Approve?</Pill></Head>
       <div class="row-foot">
-        <span class="dim">asked <Ago ts={since} /></span>
         {one.until !== null && <><Remaining from={since} until={one.until} /><span>expires in <Left until={one.until} over="a moment" /></span></>}
         <span class="deeds">
           <button type="button" class="btn sm" onClick={() => askVerb("reject", subject(one))} aria-haspopup="dialog" data-testid="reject" aria-label={`Reject ${one.alertname}`}>Reject…</button>
@@ -74,10 +76,9 @@ function Approval({ one }: { one: Summary }) {
 function Unknown({ one }: { one: Summary }) {
   return (
     <li class="row waiting-row" data-testid="unknown" data-id={one.id}>
-      <Head one={one}><Pill tone="unknown">Unknown end</Pill></Head>
-      <p class="note unknown">Nobody knows whether it ran to its end. Nothing more is done for this alert until it is settled.</p>
+      <Head one={one} since="since"><Pill tone="unknown">Unknown end</Pill></Head>
       <div class="row-foot">
-        <span class="dim">since <Ago ts={one.since ?? one.created_at} /></span>
+        <p class="dim">Nobody knows whether it ran to its end. Nothing more is done for this alert until it is settled.</p>
         <span class="deeds">
           <button type="button" class="btn sm primary" onClick={() => askVerb("settle", subject(one))} aria-haspopup="dialog" data-testid="settle" aria-label={`Settle ${one.alertname}`}>Settle…</button>
         </span>
