@@ -1,7 +1,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check format bench soak constraints clean
+.PHONY: help demo test check format bench soak pictures constraints clean
 
 BIN := .venv/bin
 DEMO_ARGS ?=
@@ -39,6 +39,9 @@ bench: .venv/.bench console ## figures beside the floor's and a peer's (BENCH_AR
 
 soak: components console .venv/.dev ## the long loops: a thousand kills and the like
 	$(BIN)/python -m pytest -m soak --timeout 0 $(SOAK_ARGS)
+
+pictures: .venv/.dev console ## take the README's pictures of the console anew
+	$(BIN)/python -m tests.browser.shots
 
 constraints: ## pin the dependencies' current versions anew
 	@scripts/constraints

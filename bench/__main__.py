@@ -1,4 +1,4 @@
-"""`make bench`: all of it, or the parts that are named: intake, acting, stream, ledger, scale.
+"""`make bench`: all of it, or the parts that are named: intake, acting, stream, browser, ledger, scale.
 
 `--quick` for a short look; `--dir FOLDER` for what is written meanwhile (scale fills 20 GB, and clears them away).
 """
@@ -12,10 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import acting, intake, ledger, scale, stream
+from bench import acting, browser, intake, ledger, scale, stream
 from bench.rig import console
 
-PARTS = ("intake", "acting", "stream", "ledger", "scale")
+PARTS = ("intake", "acting", "stream", "browser", "ledger", "scale")
 
 
 def main(argv: list[str]) -> None:
@@ -43,6 +43,8 @@ def _run(parts: list[str] | tuple[str, ...], folder: Path, quick: bool) -> None:
         acting.main(folder, 2 if quick else 10)
     if "stream" in parts:
         stream.main(folder, 5 if quick else 30)
+    if "browser" in parts:
+        browser.main(folder, 40 if quick else 200)
     if "ledger" in parts:
         ledger.main(folder, (100_000,) if quick else (1_000_000, 10_000_000))
     if "scale" in parts:
