@@ -34,7 +34,7 @@ def test_an_exhausted_ladder_stands_in_both_alertmanagers_until_it_is_settled(tm
                 assert told["labels"]["severity"] == "critical"
                 assert told["labels"]["reason"] == "exhausted"
                 assert told["labels"]["remediation_id"] == name
-                assert told["annotations"]["autoheal_url"] == f"{service.url}/remediations/{name}"
+                assert told["annotations"]["autoheal_url"] == f"{service.url}/console?view=remediation&id={name}"
             failures = service.events(kind="action_fail")
             assert [(e["rc"], e.get("output")) for e in failures] == [(1, None), (3, "no\n")]
             heard = service.await_event("decision_skip", 20, alertname="AutohealEscalation")

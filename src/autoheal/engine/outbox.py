@@ -121,6 +121,6 @@ class Outbox:
             labels["remediation_id"] = escalation.remediation_id
         page = f"{self._public_url}/console"
         if escalation.remediation_id:
-            page = f"{self._public_url}/remediations/{escalation.remediation_id}"
+            page += f"?view=remediation&id={escalation.remediation_id}"
         notes = {"summary": escalation.summary[:MAX_SUMMARY], "autoheal_url": page}
         return OutgoingAlert(labels, notes, escalation.since, ends_at, page)

@@ -20,12 +20,13 @@ FAILURE_WINDOW = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """How the newest `over` remediations ended. `heal_times`: seconds from hearing of the alert until it was seen
-    healed, ascending."""
+    """How the newest `over` remediations ended. `done`: the action ended well, and there was no verification to say
+    that it healed; `heal_times`: seconds from hearing of the alert until it was seen healed, ascending."""
 
     over: int = OVER
     ended: int = 0
     healed: int = 0
+    done: int = 0
     failed: int = 0
     unknown: int = 0
     false_positives: int = 0
@@ -33,11 +34,11 @@ class Results:
 
     @property
     def judged(self) -> int:
-        return self.healed + self.failed + self.unknown
+        return self.healed + self.done + self.failed + self.unknown
 
     @property
     def success_rate(self) -> float | None:
-        return self.healed / self.judged if self.judged else None
+        return (self.healed + self.done) / self.judged if self.judged else None
 
     @property
     def false_positive_rate(self) -> float | None:
@@ -53,6 +54,7 @@ class Results:
             "over": self.over,
             "ended": self.ended,
             "healed": self.healed,
+            "done": self.done,
             "failed": self.failed,
             "unknown": self.unknown,
             "cancelled": self.ended - self.judged,
@@ -67,11 +69,13 @@ def results(rows: Iterable[RemediationRow], over: int = OVER) -> Results:
     ended = [row for row in rows if row.ended_at is not None]
     states = [row.state for row in ended]
     datas = [orjson.loads(row.data) for row in ended]
+    done = sum(row.state == HEALED and data.get("effect") == "unknown" for row, data in zip(ended, datas, strict=True))
     times = sorted(data["ended_at"] - data["received_at"] for data in datas if _seen_healed(data))
     return Results(
         over=over,
         ended=len(ended),
-        healed=states.count(HEALED),
+        healed=states.count(HEALED) - done,
+        done=done,
         failed=states.count(FAILED) + states.count(EXHAUSTED),
         unknown=states.count(UNKNOWN),
         false_positives=sum(data.get("marked") == "false_positive" for data in datas),
@@ -102,12 +106,13 @@ def slos(measured: Measured) -> list[dict[str, Any]]:
     rate = measured.failures / FAILURE_WINDOW if measured.actions else None
     none = "no action ended in the last 15 minutes"
     newest = f"over the newest {found.judged} that were judged"
+    unverified = f", {found.done} of them without a verification" if found.done else ""
     heals = f"median of {len(found.heal_times)} verified heals"
     return [
         _slo("heartbeat_age", "Heartbeat age", measured.heartbeat_age, 300, "s", note="time since the last event"),
         _slo("failure_rate", "Failure rate", rate, 0.05, "/s", note="over 15 minutes", none=none),
         _slo("audit_write_p95", "Audit write p95", measured.write_p95, 0.2, "s", note="over 10 minutes"),
-        _slo("action_success", "Action success", found.success_rate, 0.95, "ratio", "higher", newest),
+        _slo("action_success", "Action success", found.success_rate, 0.95, "ratio", "higher", newest + unverified),
         _slo("false_positives", "False positives", found.false_positive_rate, 0.05, "ratio", note=newest),
         _slo("time_to_heal", "Time to heal", found.median_time_to_heal, 120, "s", note=heals),
     ]

@@ -36,11 +36,14 @@ ROWS = [
 
 def test_what_the_newest_came_to() -> None:
     found = results(ROWS)
-    assert found == Results(ended=11, healed=5, failed=2, unknown=1, false_positives=1, heal_times=(10.0, 20.0, 30.0))
+    assert found == Results(
+        ended=11, healed=4, done=1, failed=2, unknown=1, false_positives=1, heal_times=(10.0, 20.0, 30.0)
+    )
     assert found.as_dict() == {
         "over": 1000,
         "ended": 11,
-        "healed": 5,
+        "healed": 4,
+        "done": 1,
         "failed": 2,
         "unknown": 1,
         "cancelled": 3,
