@@ -64,6 +64,7 @@ def storm_policy(folder: Path, healthy: str) -> dict[str, Any]:
         rule("plain", "Plain", step(1), **more),
         rule("checked", "Checked", step(1, http=healthy), **more),
         rule("sick", "Sick", step(1, tcp="127.0.0.1:1"), step(2, tcp="127.0.0.1:1"), **more),
+        defaults={"timeout": "15s"},  # so long what was interrupted keeps its place among the four
         limits={"concurrent": 4},
     )
 
