@@ -37,8 +37,7 @@ class Access:
         self._admin = admin_token
         self._loopback = loopback
         self._insecure = insecure
-        self._public_host = (urlsplit(public_url).hostname or "").lower()
-        self._public_netloc = urlsplit(public_url).netloc.lower()
+        self._public = origin_of(public_url)
 
     @property
     def open(self) -> bool:
@@ -76,17 +75,19 @@ class Access:
 
     def _near(self, headers: Mapping[str, str], changes: bool) -> None:
         """An open server is for programs on this machine: no web page may reach it through somebody's browser."""
-        host = host_of(headers)
-        if not self._insecure and not is_loopback(host) and host != self._public_host:
-            raise Problem(403, "an open server answers only to its own address; configure AUTOHEAL_ADMIN_TOKEN")
+        if not self._insecure and not is_loopback(host_of(headers)):
+            raise Problem(403, "without a token only this machine is answered; configure AUTOHEAL_ADMIN_TOKEN")
         if not changes:
             return
         origin = headers.get("origin")
-        own = (headers.get("host", "").lower(), self._public_netloc)
-        if origin is not None and netloc_of(origin) not in own:
+        if origin is not None and not self._own(origin_of(origin), headers.get("host", "").lower()):
             raise Problem(403, "requests from other sites are refused")
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             raise Problem(403, "requests from other sites are refused")
+
+    def _own(self, origin: tuple[str, str], host: str) -> bool:
+        """Whether our own page asks. A Host says no scheme; the public URL does, and then it counts."""
+        return origin == self._public or origin[1] == host not in ("", self._public[1])
 
     def may_act_on_get(self, headers: Mapping[str, str], caller: Caller) -> bool:
         """Safety rule 5: only a program that proved itself, or a plain one on an open loopback server."""
@@ -118,12 +119,13 @@ def same(given: str, known: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), known.encode("utf-8", "replace"))
 
 
-def netloc_of(origin: str) -> str:
-    """Host and port of an Origin; empty where it is ``null`` or no origin at all."""
+def origin_of(url: str) -> tuple[str, str]:
+    """Scheme, and host with port, of a URL or an Origin; empty where it is ``null`` or no origin at all."""
     try:
-        return urlsplit(origin).netloc.lower()
+        parts = urlsplit(url)
     except ValueError:
-        return ""
+        return "", ""
+    return parts.scheme, parts.netloc.lower()
 
 
 @lru_cache(maxsize=256)

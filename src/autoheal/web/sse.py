@@ -58,16 +58,16 @@ class EventStream(Response):
         while not (seat.gone or tail.closed):
             seat.wake.clear()
             piece = await tail.next(seat)
-            if piece is None:
-                if clock() - said >= tails.BEAT * 2 / 3:
-                    await _write(send, seat, STILL_HERE)
-                    said = clock()
-                await seat.wake.wait()
-                continue
-            seat.after = piece.last
-            if piece.data:
-                await _write(send, seat, piece.data)
+            data = piece.data if piece is not None else b""
+            if not data and clock() - said >= tails.BEAT * 2 / 3:
+                data = STILL_HERE
+            if piece is not None:
+                seat.after = piece.last
+            if data:
+                await _write(send, seat, data)
                 said = clock()
+            if piece is None:
+                await seat.wake.wait()
 
     async def _not_ahead(self, seat: Seat) -> bytes:
         newest = await self._tail.ahead(seat.after)
