@@ -31,7 +31,7 @@ def acknowledged(tmp_path: Path, *rules: dict[str, Any]) -> Iterator[tuple[Autoh
             service.await_event("webhook_received")
             silence_id = ack(service, HIDDEN)
             wait_until(lambda: one.alerts()[0]["status"]["silencedBy"] == [silence_id], 20, "the silence at work")
-            nobody = ack(service, "Nobody")
+            nobody = ack(service, "Nobody", "3s")
             service.await_event("ack_ended", 30, silence_id=nobody)  # by now the watch has looked several times
             assert [e["silence_id"] for e in service.events(kind="ack_ended")] == [nobody]
             yield service, one, silence_id

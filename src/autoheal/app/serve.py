@@ -28,7 +28,7 @@ from autoheal.clients.prometheus import PrometheusClient
 from autoheal.config.environment import environment
 from autoheal.config.policy_file import PolicyErrors, load_policy
 from autoheal.config.secrets import Secret
-from autoheal.config.settings import Settings
+from autoheal.config.settings import MIN_TOKEN, Settings
 from autoheal.core.alert import Alert
 from autoheal.core.errors import Invalid, Permanent
 from autoheal.core.events import Event
@@ -310,6 +310,7 @@ class Service:
         log.info("listening", url=url, mode=said, rules=len(self.policy.rules), ledger=ledger)
         if self.remediator.access.open:
             log.warning("open", note="protected routes ask for nothing: no AUTOHEAL_ADMIN_TOKEN is configured")
+        warn_of_short_tokens(settings)
 
     async def _witness(self) -> None:
         while True:
@@ -475,11 +476,14 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def warn_of_short_tokens(settings: Settings) -> None:
+    for name in settings.short_tokens():
+        log.warning("short_token", variable=name, note=f"could be guessed: fewer than {MIN_TOKEN} characters")
+
+
 def _refuse_what_cannot_be(settings: Settings) -> None:
-    if settings.oidc_enabled:
-        raise Permanent("AUTOHEAL_OIDC_ENABLED: this version knows static tokens only; set AUTOHEAL_ADMIN_TOKEN")
     if settings.audit_path.exists() and not settings.audit_path.is_file():
         raise Permanent(f"AUTOHEAL_AUDIT_PATH: {settings.audit_path} is not a regular file")
-    missing = settings.exposed()
-    if missing:
-        raise Permanent("\n".join(missing))
+    refused = settings.not_yet() + settings.exposed()
+    if refused:
+        raise Permanent("\n".join(refused))

@@ -46,7 +46,8 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Finding]]:
         return _usable(environ, wrong), found
     mode = "dry run" if settings.dry_run else "live" if settings.enabled else "off"
     findings = [ok("settings", f"no mistake; mode {mode} at start")]
-    findings += [bad("settings", line, "set it, or listen on 127.0.0.1") for line in settings.exposed()]
+    findings += [bad("settings", line, "unset it") for line in settings.not_yet()]
+    findings += [bad("settings", line, "set it, or keep Autoheal to this machine") for line in settings.exposed()]
     return settings, findings
 
 

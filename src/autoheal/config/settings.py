@@ -9,6 +9,7 @@ from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
+from urllib.parse import urlsplit
 
 from autoheal.config import variables as read
 from autoheal.config.mistakes import SettingsErrors, did_you_mean, is_slip_of
@@ -31,6 +32,8 @@ def secret(name: str, parse: Callable[[str], Secret] = Secret) -> Secret | None:
     return variable(name, parse, None)
 
 
+MIN_TOKEN = 16
+"""Characters of a token that others can try to guess."""
 MIN_MASKED = 6
 """Characters from which a secret is taken out of texts; a shorter one would tear words apart."""
 
@@ -140,6 +143,8 @@ class Settings:
             needed = {"OIDC_ISSUER": self.oidc_issuer, "OIDC_AUDIENCE": self.oidc_audience}
             missing = [name for name, value in needed.items() if value is None]
             found += [f"{name}: needed because AUTOHEAL_OIDC_ENABLED is true" for name in missing]
+        if self.admin_token is not None and self.admin_token == self.webhook_token:
+            found.append("AUTOHEAL_WEBHOOK_TOKEN: is AUTOHEAL_ADMIN_TOKEN, which opens everything; give another")
         if self.cors_enabled and not self.cors_origins:
             found.append("AUTOHEAL_CORS_ORIGINS: needed because AUTOHEAL_CORS_ENABLED is true")
         if self.redis_url is not None and self.database_url is None and "DATABASE_URL" not in wrong:
@@ -159,16 +164,38 @@ class Settings:
         """Whether only this machine can reach the server."""
         return read.is_loopback(self.host)
 
-    def exposed(self) -> list[str]:
-        """What is missing before the server may listen off loopback; empty where it may."""
-        if self.loopback or self.allow_insecure:
-            return []
+    def not_yet(self) -> list[str]:
+        """What is asked for and this version cannot do; silence about it would be a false promise."""
         found = []
-        if not self.oidc_enabled and self.admin_token is None:
-            found.append("AUTOHEAL_ADMIN_TOKEN or AUTOHEAL_OIDC_ENABLED: needed to listen off loopback")
-        if self.webhook_token is None:
-            found.append("AUTOHEAL_WEBHOOK_TOKEN: needed to listen off loopback")
+        if self.oidc_enabled:
+            found.append("AUTOHEAL_OIDC_ENABLED: this version knows static tokens only; set AUTOHEAL_ADMIN_TOKEN")
+        if self.cors_enabled:
+            found.append("AUTOHEAL_CORS_ENABLED: this version allows no other origin yet; leave it unset")
+        if self.rate_limit_enabled:
+            told = "this version does not limit rates yet; leave it unset, and put a limit into the proxy"
+            found.append(f"AUTOHEAL_RATE_LIMIT_ENABLED: {told}")
         return found
+
+    def exposed(self) -> list[str]:
+        """What is missing before others may reach the server, directly or by a proxy; empty where they may."""
+        if self.allow_insecure:
+            return []
+        if self.loopback:
+            if self.admin_token is not None or read.is_loopback(urlsplit(self.public_url).hostname or ""):
+                return []
+            why = "needed because AUTOHEAL_PUBLIC_URL is not this machine's (or set AUTOHEAL_ALLOW_INSECURE=true)"
+            return [f"AUTOHEAL_ADMIN_TOKEN: {why}"]
+        found = [f"{name}: needed to listen off loopback" for name, token in self._tokens.items() if token is None]
+        return found + [f"{name}: needs {MIN_TOKEN} characters to listen off loopback" for name in self.short_tokens()]
+
+    def short_tokens(self) -> list[str]:
+        """The variables whose token could be guessed."""
+        given = {name: token.reveal() for name, token in self._tokens.items() if token is not None}
+        return [name for name, token in given.items() if len(token) < MIN_TOKEN]
+
+    @property
+    def _tokens(self) -> dict[str, Secret | None]:
+        return {"AUTOHEAL_ADMIN_TOKEN": self.admin_token, "AUTOHEAL_WEBHOOK_TOKEN": self.webhook_token}
 
     def mask(self, text: str) -> str:
         """`text` without any of the secrets that are set here, nor the passwords in their URLs."""

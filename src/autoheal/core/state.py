@@ -93,7 +93,7 @@ class Ack:
     """A silence that we made and watch.
 
     `hides`: the alerts last seen behind it, by fingerprint (`labels`, `starts_at`); kept, so that a resolve while we
-    were away is told, and outside of the trail, which has the alerts themselves.
+    were away is told, and outside of the trail, which has the alerts themselves. `seen`: whether there ever was one.
     """
 
     silence_id: str
@@ -103,6 +103,7 @@ class Ack:
     comment: str = ""
     created_at: float = 0.0
     hides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seen: bool = False
 
 
 @dataclass(slots=True)

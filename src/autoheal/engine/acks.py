@@ -22,6 +22,8 @@ log = structlog.get_logger("acks")
 GONE_FOR = 300.0
 """Seconds that the last match must have been gone before the silence is ended."""
 EVERY = 15.0
+SEEK_FOR = 300.0
+"""Seconds for which a silence that may have been made is looked for: it may appear late."""
 DUTY = "acks"
 """The claim of the process that watches."""
 CREATED_BY = "autoheal"
@@ -51,7 +53,8 @@ class AckWatch:
         self._gone_since: dict[str, float] = {}
         self._looked_at = 0.0
         self._next = 0.0
-        self._adopted = False
+        self._seek_until = self._sought_at = float("-inf")
+        """Until when a silence may appear that is not on record, and when that was last looked for (monotonic)."""
         self._silencing: set[str] = set()
 
     async def acknowledge(
@@ -70,11 +73,12 @@ class AckWatch:
         try:
             silence_id = await self._alertmanagers.create_silence(labels, now, now + duration, author, note)
         except Unknown:
-            self._adopted = False  # it may exist: the next look finds it
+            self._seek(SEEK_FOR)
             raise
         try:
             await self._head.play(Acked(silence_id, dict(labels), now + duration, actor, text, comment))
         except StoreUnavailable:
+            self._seek(SEEK_FOR)  # should it not be possible to take it back
             await self._alertmanagers.expire_silence(silence_id)
             raise
         return silence_id, now + duration
@@ -96,7 +100,11 @@ class AckWatch:
                 self._silencing.add(event["remediation_id"])
             elif event["kind"].startswith("action_") and event.get("remediation_id") in self._silencing:
                 self._silencing.discard(event["remediation_id"])
-                self._adopted = False
+                self._seek(0.0 if event["kind"] == "action_ok" else SEEK_FOR)
+
+    def _seek(self, seconds: float) -> None:
+        """A silence may exist that is not on record. What appears within `seconds` is found."""
+        self._seek_until = max(self._seek_until, self._clock.monotonic() + seconds)
 
     async def tick(self) -> None:
         """Look, at most every 15 s, and only while there is something to watch."""
@@ -104,21 +112,22 @@ class AckWatch:
             return
         with self._head.reading() as (state, _):
             acks = list(state.acks.values())
-        if not acks and self._adopted:
+        if not acks and not self._seeking:
             return
         watching = await self._is_ours()
-        if not watching and self._adopted:
+        if not watching and not self._seeking:
             return
-        self._next = self._clock.monotonic() + EVERY
+        began = self._clock.monotonic()
+        self._next = began + EVERY
         try:
             silences = await self._alertmanagers.silences()
             active = await self._alertmanagers.alerts()
         except AutohealError as error:
             log.warning("acks_not_checked", error=str(error))
             return
-        if not self._adopted:
+        if self._seeking:
             await self._adopt(silences, {ack.silence_id for ack in acks})
-            self._adopted = True
+            self._sought_at = began
         if not watching:
             return
         states = {silence.id: silence.state for silence in silences}
@@ -128,6 +137,11 @@ class AckWatch:
         for ack in acks:
             await self._watch(ack, states.get(ack.silence_id, "expired"), active)
 
+    @property
+    def _seeking(self) -> bool:
+        """Whether no look has begun, and come to its end, since the last silence of ours could appear."""
+        return self._sought_at <= self._seek_until
+
     async def _is_ours(self) -> bool:
         """One process watches the silences. Who takes over reads what was last seen behind each of them."""
         if self._claims is None or self._claims.alone:
@@ -136,7 +150,8 @@ class AckWatch:
         if self._ours and not before:
             self._gone_since.clear()
             for fact in await asyncio.to_thread(self._stored, "ack"):
-                await self._head.play(AckHides(fact.key, orjson.loads(fact.data or "{}").get("hides", {})))
+                noted = orjson.loads(fact.data or "{}")
+                await self._head.play(AckHides(fact.key, noted.get("hides", {}), noted.get("seen", False)))
         return self._ours
 
     async def _adopt(self, silences: list[Silence], known: set[str]) -> None:
@@ -174,7 +189,7 @@ class AckWatch:
             await self._head.play(AckHides(ack.silence_id, hides))
         if matching:
             self._gone_since.pop(ack.silence_id, None)
-        elif active.complete:
+        elif active.complete and ack.seen:  # before its first match, nothing has gone
             await self._gone(ack, now)
 
     async def _gone(self, ack: Ack, now: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -30,6 +31,7 @@ from autoheal.web.problems import Problem, answers, visible
 PROTECTED = answers(400, 401, 403, 431, 503)
 CHANGES = {**PROTECTED, **answers(408, 413)}
 Name = Annotated[str | None, Query(max_length=1000)]
+Endpoint = Callable[..., Awaitable[Any]]
 Pairs = Annotated[str | None, Query(max_length=20_000)]
 
 
@@ -82,19 +84,29 @@ def _json(data: Any) -> Response:
 
 
 def _public(app: FastAPI, service: Remediator) -> None:
-    @app.get("/", tags=["public"])
+    def public(path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """GET, and HEAD, which says the same without a body and is not described apart."""
+
+        def add(endpoint: Endpoint) -> Endpoint:
+            app.get(path, tags=["public"], **options)(endpoint)
+            app.head(path, **{**options, "include_in_schema": False})(endpoint)
+            return endpoint
+
+        return add
+
+    @public("/")
     async def status() -> dict[str, Any]:
         """What runs, in which mode, and which alerts it has an answer to."""
         return await asyncio.to_thread(status_of, service)
 
-    @app.get("/healthz", tags=["public"])
-    @app.get("/-/healthy", tags=["public"], include_in_schema=False)
+    @public("/healthz")
+    @public("/-/healthy", include_in_schema=False)
     async def alive() -> dict[str, Any]:
         """The process answers."""
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["public"], responses=answers(503))
-    @app.get("/-/ready", tags=["public"], include_in_schema=False)
+    @public("/readyz", responses=answers(503))
+    @public("/-/ready", include_in_schema=False)
     async def ready() -> dict[str, Any]:
         """Able to persist and to decide."""
         found = views.ready(service)
@@ -102,7 +114,7 @@ def _public(app: FastAPI, service: Remediator) -> None:
             raise Problem(503, found["reason"])
         return {"status": "ready", "last_event_id": service.head.state.last_id, "waiting": service.head.waiting}
 
-    @app.get("/metrics", tags=["public"], response_class=Response)
+    @public("/metrics", response_class=Response)
     async def metrics(request: Request) -> Response:
         """Prometheus text or OpenMetrics, by the Accept header."""
         encode, kind = choose_encoder(request.headers.get("accept", ""))

@@ -18,7 +18,7 @@ def stream(
     request: Request, service: Remediator, kind: str | None, alertname: str | None, rule: str | None
 ) -> EventStream:
     """Everything after `Last-Event-ID` (or ``last_event_id``), or from now on. Filters are lists with commas."""
-    given = request.headers.get("last-event-id") or request.query_params.get("last_event_id")
+    given = request.headers.get("last-event-id") or request.query_params.get("last_event_id") or None
     if given is not None and (not (given.isascii() and given.isdecimal()) or len(given) > 18):
         raise Invalid("must be the id of an event", "last_event_id")
     wanted = Wanted(*(frozenset(text.split(",")) if text else None for text in (kind, alertname, rule)))

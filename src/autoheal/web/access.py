@@ -87,7 +87,8 @@ class Access:
 
     def _own(self, origin: tuple[str, str], host: str) -> bool:
         """Whether our own page asks. A Host says no scheme; the public URL does, and then it counts."""
-        return origin == self._public or origin[1] == host not in ("", self._public[1])
+        named = bool(host) and host != self._public[1]
+        return origin == self._public or (named and origin[1] == host)
 
     def may_act_on_get(self, headers: Mapping[str, str], caller: Caller) -> bool:
         """Safety rule 5: only a program that proved itself, or a plain one on an open loopback server."""

@@ -51,6 +51,14 @@ def test_public_routes_ask_for_nothing(closed: Server, path: str, headers: dict[
     assert closed.get(path, headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("path", PUBLIC[:6])
+def test_public_routes_answer_head_like_get_without_a_body(closed: Server, path: str) -> None:
+    got, head = closed.get(path), closed.client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == got.headers["content-type"] and "content-length" in head.headers
+    assert set(closed.get("/openapi.json").json()["paths"].get(path, {})) <= {"get"}
+
+
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 def test_protected_routes_want_the_admin_token(closed: Server, method: str, path: str) -> None:
     def ask(**headers: str) -> int:

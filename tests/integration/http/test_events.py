@@ -183,6 +183,12 @@ def test_an_id_that_is_none_is_refused(live: Server, given: str) -> None:
     )
 
 
+@pytest.mark.parametrize("how", [{"headers": {"last-event-id": ""}}, {"params": {"last_event_id": ""}}])
+def test_an_empty_id_is_none(live: Server, how: dict[str, Any]) -> None:
+    with live.client.stream("GET", "/events", **how) as answer:
+        assert answer.status_code == 200
+
+
 def test_filters(live: Server) -> None:
     after = live.last_id
     with (

@@ -97,6 +97,12 @@ def test_a_server_that_would_be_open_to_the_world_is_red(well: Stage, monkeypatc
     assert well.run("doctor").exit_code == 1
 
 
+def test_what_this_version_cannot_do_is_red(well: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOHEAL_RATE_LIMIT_ENABLED", "true")
+    done = well.run("doctor")
+    assert done.exit_code == 1 and "does not limit rates yet" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("route", "answer", "check"),
     [

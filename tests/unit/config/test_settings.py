@@ -287,28 +287,61 @@ def test_loopback(host: str, loopback: bool) -> None:
     assert Settings.from_env({"AUTOHEAL_HOST": host}).loopback is loopback
 
 
+PUBLIC = "https://autoheal.example"
+
+
 @pytest.mark.parametrize(
     ("environ", "missing"),
     [
         ({}, 2),
-        ({"AUTOHEAL_ADMIN_TOKEN": "x"}, 1),
-        ({"AUTOHEAL_WEBHOOK_TOKEN": "x"}, 1),
-        ({"AUTOHEAL_WEBHOOK_TOKEN": "x", "AUTOHEAL_ADMIN_TOKEN": "x"}, 0),
+        ({"AUTOHEAL_ADMIN_TOKEN": "a" * 16}, 1),
+        ({"AUTOHEAL_WEBHOOK_TOKEN": "w" * 16}, 1),
+        ({"AUTOHEAL_WEBHOOK_TOKEN": "w" * 16, "AUTOHEAL_ADMIN_TOKEN": "a" * 16}, 0),
+        ({"AUTOHEAL_WEBHOOK_TOKEN": "w" * 16, "AUTOHEAL_ADMIN_TOKEN": "a" * 15}, 1),
+        ({"AUTOHEAL_WEBHOOK_TOKEN": "w", "AUTOHEAL_ADMIN_TOKEN": "a"}, 2),
+        ({"AUTOHEAL_WEBHOOK_TOKEN": "w", "AUTOHEAL_ADMIN_TOKEN": "a", "AUTOHEAL_ALLOW_INSECURE": "1"}, 0),
+        ({"AUTOHEAL_WEBHOOK_TOKEN": "w", "AUTOHEAL_ADMIN_TOKEN": "a", "AUTOHEAL_HOST": "::1"}, 0),
         (
             {
-                "AUTOHEAL_WEBHOOK_TOKEN": "x",
+                "AUTOHEAL_WEBHOOK_TOKEN": "w" * 16,
                 "AUTOHEAL_OIDC_ENABLED": "1",
                 "OIDC_ISSUER": "https://i",
                 "OIDC_AUDIENCE": "a",
             },
-            0,
+            1,
         ),
         ({"AUTOHEAL_ALLOW_INSECURE": "1"}, 0),
         ({"AUTOHEAL_HOST": "127.0.0.1"}, 0),
+        ({"AUTOHEAL_HOST": "127.0.0.1", "AUTOHEAL_PUBLIC_URL": "http://[::1]:9009"}, 0),
+        ({"AUTOHEAL_HOST": "127.0.0.1", "AUTOHEAL_PUBLIC_URL": PUBLIC}, 1),
+        ({"AUTOHEAL_HOST": "127.0.0.1", "AUTOHEAL_PUBLIC_URL": PUBLIC, "AUTOHEAL_WEBHOOK_TOKEN": "w" * 16}, 1),
+        ({"AUTOHEAL_HOST": "127.0.0.1", "AUTOHEAL_PUBLIC_URL": PUBLIC, "AUTOHEAL_ADMIN_TOKEN": "a"}, 0),
+        ({"AUTOHEAL_HOST": "127.0.0.1", "AUTOHEAL_PUBLIC_URL": PUBLIC, "AUTOHEAL_ALLOW_INSECURE": "1"}, 0),
     ],
 )
 def test_exposed(environ: dict[str, str], missing: int) -> None:
     assert len(Settings.from_env({"AUTOHEAL_HOST": "0.0.0.0", **environ}).exposed()) == missing
+
+
+def test_a_refusal_offers_only_what_works() -> None:
+    said = Settings.from_env({"AUTOHEAL_HOST": "0.0.0.0"}).exposed()
+    said += Settings.from_env({"AUTOHEAL_PUBLIC_URL": PUBLIC}).exposed()
+    assert len(said) == 3 and "OIDC" not in str(said) and "AUTOHEAL_ALLOW_INSECURE" in said[-1]
+
+
+def test_the_two_tokens_differ() -> None:
+    with pytest.raises(SettingsErrors, match="AUTOHEAL_WEBHOOK_TOKEN: is AUTOHEAL_ADMIN_TOKEN") as error:
+        Settings.from_env({"AUTOHEAL_ADMIN_TOKEN": "the-same-of-both", "AUTOHEAL_WEBHOOK_TOKEN": "the-same-of-both"})
+    assert "the-same" not in str(error.value)
+
+
+def test_what_this_version_cannot_do_is_said() -> None:
+    oidc = {"AUTOHEAL_OIDC_ENABLED": "1", "OIDC_ISSUER": "https://i", "OIDC_AUDIENCE": "a"}
+    cors = {"AUTOHEAL_CORS_ENABLED": "1", "AUTOHEAL_CORS_ORIGINS": "https://a"}
+    rates = {"AUTOHEAL_RATE_LIMIT_ENABLED": "1"}
+    found = [text.partition(":")[0] for text in Settings.from_env({**oidc, **cors, **rates}).not_yet()]
+    assert found == [next(iter(one)) for one in (oidc, cors, rates)]
+    assert Settings.from_env({}).not_yet() == []
 
 
 def test_policy_defaults() -> None:

@@ -13,11 +13,12 @@ from autoheal.core.moves.intake import AlertsArrived
 from autoheal.core.moves.people import SetMode
 from autoheal.core.state import Ack
 from autoheal.engine import acks as acks_module
-from autoheal.engine.acks import BY_POLICY, GONE_FOR, AckWatch
+from autoheal.engine.acks import BY_POLICY, EVERY, GONE_FOR, SEEK_FOR, AckWatch
 from autoheal.engine.head import HeadThread
-from autoheal.engine.ports import StoreUnavailable
+from autoheal.engine.ports import Fact, StoreUnavailable
 from autoheal.testing.clock import ManualClock
 from autoheal.testing.fake_world import FakeAlertmanagers
+from autoheal.testing.memory_claims import MemoryClaims, Table
 from autoheal.testing.memory_ledger import Disk, MemoryLedger
 from tests.unit.core.make import T0, alert, policy, rule, step
 from tests.unit.engine.house import events
@@ -107,6 +108,62 @@ async def test_one_that_may_have_been_made_is_looked_for(desk: Desk, monkeypatch
     assert (event["kind"], event["reason"]) == ("ack", "adopted")
 
 
+async def test_a_look_that_began_before_the_answer_was_lost_does_not_settle_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, read = desk.cluster.create_silence, desk.cluster.silences
+
+    async def lost(*about: Any) -> str:
+        await create(*about)
+        raise Unknown("the connection was lost")
+
+    async def meanwhile() -> Any:
+        found = await read()
+        monkeypatch.setattr(desk.cluster, "silences", read)
+        with pytest.raises(Unknown):
+            await desk.acknowledge()
+        return found
+
+    monkeypatch.setattr(desk.cluster, "create_silence", lost)
+    monkeypatch.setattr(desk.cluster, "silences", meanwhile)
+    assert await desk.tick() == []
+    assert [e["reason"] for e in await desk.tick(EVERY)] == ["adopted"]
+
+
+async def test_one_that_may_have_been_made_is_looked_for_while_it_may_still_appear(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*about: Any) -> str:
+        raise Unknown("the connection was lost")
+
+    create = desk.cluster.create_silence
+    monkeypatch.setattr(desk.cluster, "create_silence", lost)
+    with pytest.raises(Unknown):
+        await desk.acknowledge()
+    assert await desk.tick() == []
+    await create(LABELS, T0, T0 + 1800.0, "autoheal:ann", "mine")
+    [event] = await desk.tick(SEEK_FOR - 2.0)
+    assert (event["kind"], event["reason"]) == ("ack", "adopted")
+    await desk.tick(GONE_FOR)
+    await create({"a": "b"}, T0, T0 + 1800.0, "autoheal:ann", "mine")
+    assert await desk.tick(EVERY) == [], "not for ever"
+
+
+async def test_one_that_can_neither_be_recorded_nor_taken_back_is_looked_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.tick()
+
+    async def away(silence_id: str) -> None:
+        raise Temporary("out of reach")
+
+    monkeypatch.setattr(desk.cluster, "expire_silence", away)
+    desk.ledger.fail("commit")
+    with pytest.raises(Temporary):
+        await desk.acknowledge()
+    assert [e["reason"] for e in await desk.tick(EVERY)] == ["adopted"]
+
+
 async def test_without_an_alertmanager_there_is_nothing_to_silence(desk: Desk) -> None:
     watch = AckWatch(desk.head, None, desk.clock)
     with pytest.raises(Conflict, match="ALERTMANAGER_URL"):
@@ -166,6 +223,53 @@ async def test_the_silence_ends_when_its_last_match_has_been_gone_for_five_minut
     [ended] = await desk.tick(1.0)
     assert (ended["kind"], ended["reason"]) == ("ack_ended", "resolved")
     assert desk.cluster.made[silence_id].state == "expired" and desk.acks == {}
+
+
+async def test_before_its_first_match_a_silence_lasts_its_time(desk: Desk) -> None:
+    desk.cluster.firing.clear()
+    silence_id = await desk.acknowledge(7200.0)
+    await desk.tick()
+    assert await desk.tick(GONE_FOR * 3) == [], "nothing has gone, for nothing has come"
+    desk.cluster.fire(ABOUT.fingerprint, ABOUT.labels, T0 + 5.0)
+    await desk.tick(EVERY)
+    desk.cluster.firing.clear()
+    await desk.tick(EVERY)
+    [ended] = await desk.tick(GONE_FOR)
+    assert (ended["silence_id"], ended["reason"]) == (silence_id, "resolved")
+
+
+async def test_a_silence_without_a_match_ends_by_its_time(desk: Desk) -> None:
+    desk.cluster.firing.clear()
+    await desk.acknowledge(7200.0)
+    await desk.tick()
+    [ended] = await desk.tick(7200.0)
+    assert ended["reason"] == "expired"
+
+
+async def test_that_a_match_was_seen_outlives_a_restart(desk: Desk) -> None:
+    await desk.acknowledge(7200.0)
+    await desk.tick()
+    desk.cluster.firing.clear()
+    await desk.tick()
+    desk.head.stop()
+    after = Desk(desk.ledger.disk, desk.cluster)
+    try:
+        assert await after.tick() == []
+        [ended] = await after.tick(GONE_FOR)
+        assert (ended["kind"], ended["reason"]) == ("ack_ended", "resolved")
+    finally:
+        after.head.stop()
+
+
+async def test_who_takes_over_knows_that_a_match_was_seen(desk: Desk) -> None:
+    desk.cluster.firing.clear()
+    silence_id = await desk.acknowledge(7200.0)
+    noted = Fact("ack", silence_id, '{"hides": {}, "seen": true}')
+    claims = MemoryClaims(Table(desk.clock), "heir")
+    desk.watch = AckWatch(desk.head, desk.cluster, desk.clock, claims, lambda space: [noted])
+    await desk.tick()
+    [ended] = await desk.tick(GONE_FOR)
+    assert (ended["kind"], ended["reason"]) == ("ack_ended", "resolved")
 
 
 async def test_time_in_which_alertmanager_knows_nothing_is_not_counted(desk: Desk) -> None:

@@ -75,7 +75,9 @@ async def test_what_stands_is_told_to_each_of_them(post: Post) -> None:
         "about": "A",
         "remediation_id": "r7",
     }
-    assert alert.annotations["autoheal_url"] == alert.generator_url == "http://auto.example/console?view=remediation&id=r7"
+    assert (
+        alert.annotations["autoheal_url"] == alert.generator_url == "http://auto.example/console?view=remediation&id=r7"
+    )
     assert len(alert.annotations["summary"]) == MAX_SUMMARY
     assert (alert.starts_at, alert.ends_at) == (T0, T0 + LASTS)
 

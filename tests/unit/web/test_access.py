@@ -57,13 +57,32 @@ def test_an_insecure_server_is_open_but_not_to_other_sites() -> None:
     assert not rules.may_act_on_get({"host": "localhost"}, rules.require({"host": "localhost"}, OPS, changes=False))
 
 
-def test_an_open_server_answers_to_its_public_name() -> None:
+def test_an_open_server_answers_to_no_name_but_this_machines() -> None:
+    """Whoever reaches it by its public name comes through a proxy, from anywhere."""
     rules = access()
-    assert rules.require({"host": "autoheal.example"}, OPS, changes=False)
-    caller = rules.require({"host": "autoheal.example"}, OPS, changes=False)
-    assert not rules.may_act_on_get({"host": "autoheal.example"}, caller)
-    assert refused(rules, {"host": "evil.example"}, changes=False) == 403
+    for host in ("autoheal.example", "evil.example", ""):
+        assert refused(rules, {"host": host}, changes=False) == 403
+        assert refused_webhook(rules, {"host": host}) == 403
     assert refused(rules, {}, changes=False) == 403
+    assert refused_webhook(access(admin="admin"), {"host": "autoheal.example"}) == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "may"),
+    [
+        ("autoheal.example", "https://autoheal.example", True),
+        ("autoheal.example", "http://autoheal.example", False),
+        ("10.0.0.1:9009", "http://10.0.0.1:9009", True),
+        ("10.0.0.1:9009", "http://10.0.0.1", False),
+        ("", "null", False),
+    ],
+)
+def test_an_origin_is_ours_with_its_scheme_where_the_public_url_says_one(host: str, origin: str, may: bool) -> None:
+    rules, headers = access(loopback=False, insecure=True), {"host": host, "origin": origin}
+    if may:
+        assert rules.require(headers, OPS, changes=True)
+    else:
+        assert refused(rules, headers) == 403
 
 
 def test_only_proof_makes_a_get_act_and_a_made_up_token_is_none() -> None:

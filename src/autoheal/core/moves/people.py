@@ -203,11 +203,15 @@ class AckHides:
 
     silence_id: str
     hides: dict[str, dict[str, Any]]
+    seen: bool = False
 
     def play(self, turn: Turn) -> None:
         known = turn.state.acks.get(self.silence_id)
-        if known is not None and known.hides != self.hides:
-            known.hides = self.hides
+        if known is None:
+            return
+        seen = known.seen or self.seen or bool(self.hides)
+        if (known.hides, known.seen) != (self.hides, seen):
+            known.hides, known.seen = self.hides, seen
             turn.state.touch("ack", self.silence_id)
 
 
