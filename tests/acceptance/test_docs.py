@@ -31,6 +31,11 @@ def test_the_readmes_alertmanager_configuration_is_accepted(tmp_path: Path) -> N
     config.write_text(_block("README.md", "alertmanager.yml"))
     checked = subprocess.run([needs("amtool"), "check-config", str(config)], capture_output=True, text=True, timeout=30)
     assert checked.returncode == 0, checked.stderr + checked.stdout
+    for alertname, receivers in (("DiskFull", "autoheal,people"), ("AutohealEscalation", "people")):
+        argv = [needs("amtool"), "config", "routes", "test", f"--config.file={config}"]
+        argv += [f"--verify.receivers={receivers}", f"alertname={alertname}"]
+        routed = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+        assert routed.returncode == 0, routed.stderr + routed.stdout
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:

@@ -328,3 +328,45 @@ def test_each_link_leads_to_a_page_with_exactly_these_labels_and_one_click_silen
         assert done.status_code == 200, done.text
     asked = [{m["name"]: m["value"] for m in one["matchers"]} for one in stack.alertmanager.silences()]
     assert sorted(map(str, asked)) == sorted(str(dict(sorted(one.items()))) for one in fired.values())
+
+
+def test_only_the_same_target_hides_anything(stack: Stack) -> None:
+    """Two escalations of different rules both reach people, and so does what has neither service nor instance."""
+    one = stack.alertmanager
+    for severity, labels in [
+        ("critical", {"alertname": "AutohealEscalation", "rule": "first"}),
+        ("critical", {"alertname": "InhibitNobody"}),
+        ("critical", {"alertname": "InhibitService", "service": "crm"}),
+        ("critical", {"alertname": "InhibitInstance", "instance": "a:1"}),
+        ("critical", {"alertname": "AutohealNotReady"}),
+    ]:
+        one.fire(severity=severity, **labels)
+    targets: list[tuple[dict[str, str], bool]] = [
+        ({"alertname": "AutohealEscalation", "rule": "second"}, False),
+        ({"alertname": "InhibitNobody", "other": "x"}, False),
+        ({"alertname": "InhibitService"}, False),
+        ({"alertname": "InhibitService", "service": "crm", "other": "x"}, True),
+        ({"alertname": "InhibitService", "service": "web"}, False),
+        ({"alertname": "InhibitInstance"}, False),
+        ({"alertname": "InhibitInstance", "instance": "a:1", "other": "x"}, True),
+        ({"alertname": "AutohealHeartbeatSLOBreach"}, True),
+    ]
+    for labels, _ in targets:
+        one.fire(severity="warning", **labels)
+
+    def hidden() -> list[bool] | None:
+        there = [found for found in one.alerts() if found["status"]["state"] != "unprocessed"]
+        by_labels = {tuple(sorted(found["labels"].items())): found["status"]["inhibitedBy"] for found in there}
+        keys = [tuple(sorted({**labels, "severity": "warning"}.items())) for labels, _ in targets]
+        return [bool(by_labels[key]) for key in keys] if all(key in by_labels for key in keys) else None
+
+    wanted = [expected for _, expected in targets]
+    wait_until(lambda: hidden() == wanted, 20, f"inhibitions {wanted}, not {hidden()}")
+    wait_until(
+        lambda: all(rule in json.dumps(list(stack.slack.bodies)) for rule in ("first", "second")),
+        20,
+        "both escalations",
+    )
+    for severity, rule in (("critical", "first"), ("warning", "second")):
+        one.resolve(alertname="AutohealEscalation", severity=severity, rule=rule)
+    one.resolve(alertname="AutohealNotReady", severity="critical")

@@ -44,8 +44,7 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings, list[Finding]]:
         wrong = {mistake.partition(":")[0] for mistake in error.mistakes}
         found = [bad("settings", mistake, "correct the variable, or unset it") for mistake in error.mistakes]
         return _usable(environ, wrong), found
-    mode = "dry run" if settings.dry_run else "live" if settings.enabled else "off"
-    findings = [ok("settings", f"no mistake; mode {mode} at start")]
+    findings = [ok("settings", f"no mistake; mode {_mode(settings)} at start")]
     findings += [bad("settings", line, "unset it") for line in settings.not_yet()]
     findings += [bad("settings", line, "set it, or keep Autoheal to this machine") for line in settings.exposed()]
     return settings, findings
@@ -218,6 +217,38 @@ def check_autoheal(client: AutohealClient, version: str, shared: bool = False) -
     return [*findings, _access(client, away), _webhooks(client), _console(client)]
 
 
+def check_same(client: AutohealClient, settings: Settings, policy: Policy | None) -> list[Finding]:
+    """Where the running service is not what this shell's environment says; nothing where both agree, or it is away."""
+    try:
+        home = client.get("/")
+        theirs = "dry run" if home["dry_run"] else "live" if home["enabled"] else "off"
+    except (AutohealError, KeyError):
+        return []
+    differ = [] if theirs == _mode(settings) else [f"it is {theirs}, and here it would start {_mode(settings)}"]
+    try:
+        running = {str(rule["name"]) for rule in client.get("/rules")["rules"]}
+    except (AutohealError, KeyError, TypeError):
+        running = None
+    if policy is not None and running is not None:
+        ours = {rule.name for rule in policy.rules}
+        if running - ours:
+            differ.append(f"rules that only the service has: {', '.join(sorted(running - ours)[:4])}")
+        if ours - running:
+            differ.append(f"rules that only the policy here has: {', '.join(sorted(ours - running)[:4])}")
+    told = f"the service differs from this environment: {'; '.join(differ)}; `here` is not the service"
+    return [Finding("same", "off", told)] if differ else []
+
+
+def _mode(settings: Settings) -> str:
+    return "dry run" if settings.dry_run else "live" if settings.enabled else "off"
+
+
+def _here(finding: Finding) -> Finding:
+    """What was seen from this environment; the service may run in another."""
+    local = ("settings", "policy", "data directory", "disk", "trail")
+    return replace(finding, detail=f"here: {finding.detail}") if finding.check in local else finding
+
+
 def _access(client: AutohealClient, away: str) -> Finding:
     try:
         client.get("/audit", {"n": 1})
@@ -264,9 +295,11 @@ def examine(environ: Mapping[str, str], data_dir: Path | None, connect: Any) -> 
         settings = replace(settings, data_dir=data_dir)
     policy, found = check_policy(settings, environ)
     findings += found + check_ledger(settings, policy) + check_trail(settings)
+    findings = [_here(finding) for finding in findings]
     try:
         with connect() as client:
             findings += check_autoheal(client, __version__, settings.database_url is not None)
+            findings += check_same(client, settings, policy)
     except Invalid as error:
         findings.append(bad("Autoheal", str(error), "correct it"))
     return findings + check_neighbours(settings.alertmanager_urls, settings.prometheus_url)

@@ -64,7 +64,9 @@ def check_neighbours(alertmanagers: Sequence[str], prometheus: str | None) -> Fo
 async def _neighbours(alertmanagers: Sequence[str], prometheus: str | None) -> Found:
     asked = [_neighbour("Alertmanager", url, "/api/v2/status", _alertmanager, _routes) for url in alertmanagers]
     if prometheus is not None:
-        asked.append(_neighbour("Prometheus", prometheus, "/api/v1/status/buildinfo", _prometheus, _knows_us))
+        asked.append(
+            _neighbour("Prometheus", prometheus, "/api/v1/status/buildinfo", _prometheus, _knows_us(alertmanagers))
+        )
     found = [finding for findings in await asyncio.gather(*asked) for finding in findings]
     if not alertmanagers:
         missing = "ALERTMANAGER_URL is not set: no acknowledgements, no escalations, no `resolved` checks"
@@ -112,10 +114,13 @@ async def _routes(url: str, found: Any) -> Found:
     return [Finding("routes", "off", said)]
 
 
-async def _knows_us(url: str, found: Any) -> Found:
-    from autoheal.cli.prometheus_checks import check_prometheus
+def _knows_us(alertmanagers: Sequence[str]) -> More:
+    async def more(url: str, found: Any) -> Found:
+        from autoheal.cli.prometheus_checks import check_prometheus
 
-    return await check_prometheus(url)
+        return await check_prometheus(url, alertmanagers)
+
+    return more
 
 
 def skew(name: str, answer: Reply, began: float, ended: float) -> Found:

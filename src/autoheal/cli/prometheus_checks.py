@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from autoheal.cli.finding import Finding, bad, ok
-from autoheal.cli.neighbours import ask_json
+from autoheal.cli.neighbours import ask_json, shown
 from autoheal.core.errors import AutohealError
 
-RECORDING = (
-    "autoheal:cooldown_active",
-    "autoheal:actions:rate_5m",
-    "autoheal:heartbeat:age_seconds",
-    "autoheal:action_fail_rate_15m",
-    "autoheal:action_failure_ratio_15m",
-)
-ALERTS = (
-    "AutohealNoEvents15m",
-    "AutohealActionFailureSpike",
-    "AutohealHeartbeatSLOBreach",
-    "AutohealFailureRateSLOBreach",
-    "AutohealAuditWriteLatencySLOBreach",
-    "AutohealServiceDown",
-    "AutohealStuck",
-    "AutohealNoWebhooks",
-    "AutohealFailureRatio",
-    "AutohealRejectedWebhooks",
-    "AutohealUnsettled",
-    "AutohealReloadFailed",
-    "AutohealBackupUnproven",
-)
+ALWAYS = "Watchdog"
+"""It fires as long as all is well."""
 JOB = "autoheal"
 LOAD = "autoheal provision --only rules writes them and says which lines prometheus.yml needs; then reload it"
 SCRAPE = "autoheal provision --only rules prints the scrape job; then reload Prometheus"
@@ -41,21 +22,50 @@ NO_TARGET = "no series of Autoheal, and no target for it"
 Rules = Mapping[str, Mapping[str, Any]]
 
 
-async def check_prometheus(url: str) -> list[Finding]:
-    """What it has of ours; a question that fails is a finding too."""
-    asked = (check_rules(url), check_scrape(url), check_sends(url))
+@cache
+def expected() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the recording rules and of the alerts that are shipped."""
+    import yaml
+
+    from autoheal.cli import stack
+
+    folder = stack.source()
+    groups = [group for name in stack.RULES for group in yaml.safe_load((folder / name).read_bytes())["groups"]]
+    rules = [rule for group in groups for rule in group["rules"]]
+    recording, alerts = ([str(rule[kind]) for rule in rules if kind in rule] for kind in ("record", "alert"))
+    return tuple(dict.fromkeys(recording)), tuple(dict.fromkeys(alerts))
+
+
+async def check_prometheus(url: str, alertmanagers: Sequence[str] = ()) -> list[Finding]:
+    """What it has of ours; a question that fails is a finding too. `alertmanagers`: where we think alerts are."""
+    asked = (check_rules(url, firing=True), check_scrape(url), check_sends(url, alertmanagers))
     return [finding for found in await asyncio.gather(*asked) for finding in found]
 
 
 # ---- rules ------------------------------------------------------------------------------------------------------
 
 
-async def check_rules(url: str) -> list[Finding]:
+async def check_rules(url: str, firing: bool = False) -> list[Finding]:
+    """Whether all are loaded; and, where it is asked for, which of the alerts fire."""
     try:
+        known, shipped = expected()
         recording, alerts = _by_name(await ask_json(url, "/api/v1/rules"))
     except (AutohealError, KeyError, TypeError) as error:
         return [_not_told("recording rules", error)]
-    return [_loaded("recording rules", RECORDING, recording), _loaded("alert rules", ALERTS, alerts)]
+    found = [_loaded("recording rules", known, recording), _loaded("alert rules", shipped, alerts)]
+    return [*found, *_firing(shipped, alerts)] if firing else found
+
+
+def _firing(shipped: Sequence[str], alerts: Rules) -> list[Finding]:
+    """Each alert about Autoheal that fires, with its runbook."""
+    found = []
+    for name in shipped:
+        rule = alerts.get(name, {})
+        if rule.get("state") == "firing" and name != ALWAYS:
+            notes = rule.get("annotations") or {}
+            told = f"{name} is firing"
+            found.append(bad("firing", told, str(notes.get("runbook_url") or "docs/runbooks/README.md")))
+    return found
 
 
 def _by_name(answer: Any) -> tuple[Rules, Rules]:
@@ -75,10 +85,8 @@ def _loaded(check: str, expected: Sequence[str], rules: Rules) -> Finding:
     if broken:
         return bad(check, f"cannot be evaluated: {_few(broken)}", "is the file as shipped? promtool check rules FILE")
     fresh = sum(rules[name].get("health") == "unknown" for name in expected)
-    firing = [name for name in expected if rules[name].get("state") == "firing"]
     told = [f"all {len(expected)} loaded"]
     told += [f"{fresh} not evaluated yet"] if fresh else []
-    told += [f"firing now: {_few(firing)}"] if firing else []
     return ok(check, "; ".join(told))
 
 
@@ -128,7 +136,8 @@ def _is_ours(target: Mapping[str, Any]) -> bool:
 # ---- where its alerts go ----------------------------------------------------------------------------------------
 
 
-async def check_sends(url: str) -> list[Finding]:
+async def check_sends(url: str, alertmanagers: Sequence[str] = ()) -> list[Finding]:
+    """Only a hint where the names differ: one Alertmanager may have several."""
     check = "sends"
     try:
         active = (await ask_json(url, "/api/v1/alertmanagers"))["data"]["activeAlertmanagers"]
@@ -137,7 +146,16 @@ async def check_sends(url: str) -> list[Finding]:
         return [_not_told(check, error)]
     if not names:
         return [bad(check, "it sends its alerts to no Alertmanager", "give prometheus.yml its `alerting` part")]
-    return [ok(check, f"its alerts go to {_few(names)}")]
+    told = f"its alerts go to {_few(names)}"
+    ours = [shown(one) for one in alertmanagers]
+    if ours and not {_place(one) for one in ours} & {_place(one) for one in names}:
+        told += f", and ALERTMANAGER_URL here is {_few(ours)}: is that the same one under another name?"
+        return [Finding(check, "off", told)]
+    return [ok(check, told)]
+
+
+def _place(url: str) -> str:
+    return url.rstrip("/").lower()
 
 
 def _not_told(check: str, error: Exception) -> Finding:

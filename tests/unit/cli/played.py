@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from autoheal import __version__
-from autoheal.cli.prometheus_checks import ALERTS, RECORDING
+from autoheal.cli.prometheus_checks import expected
 from autoheal.cli.smoke.run import SERIES
 from tests.unit.cli.stage import Answer, Asked, Stage, problem
 
@@ -132,8 +132,9 @@ class Played:
 
 def rules() -> list[dict[str, Any]]:
     """Every rule of the contract, as Prometheus lists them."""
-    recording = [{"name": name, "type": "recording", "health": "ok"} for name in RECORDING]
-    alerting = [{"name": name, "type": "alerting", "health": "ok", "state": "inactive"} for name in ALERTS]
+    recorded, alerts = expected()
+    recording = [{"name": name, "type": "recording", "health": "ok"} for name in recorded]
+    alerting = [{"name": name, "type": "alerting", "health": "ok", "state": "inactive"} for name in alerts]
     return recording + alerting
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from autoheal import __version__
 from autoheal.cli import checks, neighbours
+from autoheal.cli.prometheus_checks import expected
 from tests.unit.cli.played import rules
 from tests.unit.cli.stage import Stage, problem
 
@@ -47,7 +48,7 @@ def well(stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage
         "GET /api/v1/status/buildinfo": BUILD,
         "GET /api/v1/rules": {"data": {"groups": [{"rules": rules()}]}},
         "GET /api/v1/query": {"data": {"result": [{"metric": {"instance": "ah:9009", "job": "autoheal"}}]}},
-        "GET /api/v1/alertmanagers": {"data": {"activeAlertmanagers": [{"url": "http://am:9093/api/v2/alerts"}]}},
+        "GET /api/v1/alertmanagers": {"data": {"activeAlertmanagers": [{"url": f"{stage.url}/api/v2/alerts"}]}},
     }
     return stage
 
@@ -69,7 +70,7 @@ def test_all_is_well(well: Stage, tmp_path: Path) -> None:
     assert found.keys() == names | {"Alertmanager", "Prometheus", "clock"}
     assert "version 0.25.0, cluster ready of 2" in found["Alertmanager"]["detail"]
     assert "version 2.42.0" in found["Prometheus"]["detail"] and "(30s ago)" in found["webhooks"]["detail"]
-    assert "http://ah:9009/alert" in found["routes"]["detail"] and "http://am:9093" in found["sends"]["detail"]
+    assert "http://ah:9009/alert" in found["routes"]["detail"] and well.url in found["sends"]["detail"]
     assert list(tmp_path.iterdir()) == [], "the doctor leaves nothing behind"
 
 
@@ -120,7 +121,7 @@ def test_what_this_version_cannot_do_is_red(well: Stage, monkeypatch: pytest.Mon
         ("GET /api/v1/query", (500, {}), "scrape"),
         ("GET /api/v1/alertmanagers", (200, {"data": {"activeAlertmanagers": []}}), "sends"),
         ("GET /api/v1/alertmanagers", (200, {"data": []}), "sends"),
-        ("GET /api/v1/rules", (200, {"data": {"groups": [{"rules": rules()[:5]}]}}), "alert rules"),
+        ("GET /api/v1/rules", (200, {"data": {"groups": [{"rules": rules()[: len(expected()[0])]}]}}), "alert rules"),
         ("GET /api/v1/rules", (200, {"data": {"groups": [{"rules": rules()[1:]}]}}), "recording rules"),
     ],
 )
@@ -235,6 +236,38 @@ def test_with_a_shared_database_only_a_copy_that_is_asked_for_needs_a_directory(
     assert not {"data directory", "copy", "fsync"} & set(found)
     monkeypatch.setenv("AUTOHEAL_AUDIT_PATH", str(tmp_path / "copy" / "audit.jsonl"))
     assert states(well)[1]["copy"]["detail"].startswith(str(tmp_path / "copy"))
+
+
+# ---- beside the service ----------------------------------------------------------------------------------------
+
+
+def test_an_alert_about_autoheal_that_fires_is_red_with_its_runbook(well: Stage) -> None:
+    found = rules()
+    for one in found:
+        if one["name"] in ("AutohealStuck", "Watchdog"):
+            one |= {"state": "firing", "annotations": {"runbook_url": "docs/runbooks/autoheal-stuck.md"}}
+    well.routes["GET /api/v1/rules"] = {"data": {"groups": [{"rules": found}]}}
+    code, told = states(well)
+    assert code == 1 and told["alert rules"]["state"] == "ok"
+    assert told["firing"]["detail"] == "AutohealStuck is firing" and told["firing"]["fix"].endswith("autoheal-stuck.md")
+
+
+def test_another_alertmanager_is_told(well: Stage) -> None:
+    active = [{"url": "http://am:9093/api/v2/alerts"}]
+    well.routes["GET /api/v1/alertmanagers"] = {"data": {"activeAlertmanagers": active}}
+    code, found = states(well)
+    assert code == 0 and found["sends"]["state"] == "off"
+    assert "http://am:9093" in found["sends"]["detail"] and f"here is {well.url}" in found["sends"]["detail"]
+
+
+def test_what_is_here_is_not_taken_for_the_services(well: Stage) -> None:
+    well.routes["GET /"] = {**HOME, "enabled": True, "dry_run": False}
+    well.routes["GET /rules"] = {"rules": [{"name": "theirs"}]}
+    code, found = states(well)
+    assert code == 0 and found["settings"]["detail"].startswith("here: ")
+    said = found["same"]["detail"]
+    assert "it is live, and here it would start dry run" in said
+    assert "only the service has: theirs" in said and "only the policy here has: " in said
 
 
 # ---- the trail --------------------------------------------------------------------------------------------------

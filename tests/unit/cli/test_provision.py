@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from typer.testing import Result
 
 from autoheal.actions import KINDS
 from autoheal.cli import stack
-from autoheal.cli.prometheus_checks import ALERTS, RECORDING
+from autoheal.cli.prometheus_checks import expected
 from autoheal.cli.provision import env as provision_env
+from autoheal.cli.provision.lines import ROOT
 from autoheal.cli.provision.secrets import TOKENS, Secrets
 from autoheal.config.policy_file import load_policy
 from autoheal.config.settings import Settings
@@ -84,8 +86,9 @@ def test_a_checkout_and_a_wheel_have_the_files_in_their_places(tmp_path: Path) -
 def test_what_is_shipped_holds_every_rule_that_is_looked_for() -> None:
     groups = [yaml.safe_load((stack.source() / name).read_bytes())["groups"] for name in stack.RULES]
     rules = [rule for file in groups for group in file for rule in group["rules"]]
-    assert set(RECORDING) <= {rule.get("record") for rule in rules}
-    assert set(ALERTS) <= {rule.get("alert") for rule in rules}
+    recording, alerts = expected()
+    assert set(recording) == {rule["record"] for rule in rules if "record" in rule}
+    assert set(alerts) == {rule["alert"] for rule in rules if "alert" in rule} and len(alerts) >= 18
 
 
 def test_neither_tests_nor_generators_nor_secrets_are_shipped() -> None:
@@ -336,6 +339,34 @@ def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:
     assert "delete it" in provision(tmp_path / "damaged", code=1).stderr
 
 
+def test_an_empty_folder_is_refused_and_not_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "empty" in run("provision", "").stderr and run("provision", " ").exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["secrets", "policy"])
+def test_a_link_is_not_followed(folder: Path, tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    elsewhere.chmod(0o755)
+    folder.mkdir(parents=True)
+    (folder / name).symlink_to(elsewhere)
+    assert "is a link" in provision(folder, code=2).stderr
+    assert list(elsewhere.iterdir()) == [] and stat.S_IMODE(elsewhere.stat().st_mode) == 0o755
+
+
+def test_what_comes_next_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spaced = tmp_path / "my stack"
+    assert f"cd '{spaced}' && docker" in provision(spaced).stdout.replace("\n", "")
+    again = provision(spaced, "--public-url", "https://ah.example.org").stdout.replace("\n", "")
+    assert "docker compose restart prometheus alertmanager loki alloy" in again and "--reload" not in again
+    lone = tmp_path / "site" / "monitoring"
+    shutil.copytree(stack.source(), lone)
+    monkeypatch.setattr(stack, "source", lambda: lone)
+    assert "docker build" not in provision(tmp_path / "of-a-wheel").stdout
+
+
 # ---- for a stack of one's own -----------------------------------------------------------------------------------
 
 
@@ -354,9 +385,13 @@ def test_the_receiver_alone_and_the_lines_for_alertmanager(folder: Path, tmp_pat
     found = told(folder, "--only", "receiver", "--public-url", "https://ah.example.org")
     lines = yaml.safe_load(found["lines"]["receiver"])
     lines["route"]["receiver"] = "autoheal-notify"
-    lines["receivers"].append({"name": "autoheal-notify"})
+    lines["receivers"] += [{"name": "autoheal-notify"}, {"name": ROOT}]
     config = tmp_path / "alertmanager.yml"
     config.write_text(yaml.safe_dump(lines))
+    amtool = needs("amtool", "prometheus-alertmanager")
+    for alertname, receivers in (("DiskFull", f"autoheal,{ROOT}"), ("AutohealEscalation", "autoheal-notify")):
+        routes = ("config", "routes", "test", f"--config.file={config}", f"--verify.receivers={receivers}")
+        check(amtool, *routes, f"alertname={alertname}")
     assert "2 templates" in check(needs("amtool", "prometheus-alertmanager"), "check-config", config)
     (webhook,) = lines["receivers"][0]["webhook_configs"]
     assert webhook["url"] == "https://ah.example.org/alert" and webhook["send_resolved"] is True
@@ -416,6 +451,7 @@ def test_reload_asks_both(folder: Path, stage: Stage) -> None:
     stage.routes["POST /p/-/reload"] = stage.routes["POST /a/-/reload"] = {}
     urls = ("--prometheus-url", f"{stage.url}/p", "--alertmanager-url", f"{stage.url}/a")
     assert provision(folder, "--reload", *urls).stdout.count("reloaded") == 2
+    assert stage.url not in (folder / ".env").read_text() + (folder / "client.env").read_text()
     assert told(folder, "--reload", *urls)["reloaded"] == [f"{stage.url}/p", f"{stage.url}/a"]
 
 

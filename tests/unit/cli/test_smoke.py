@@ -312,3 +312,10 @@ def test_nobody_there_and_wrong_use() -> None:
     assert run("smoke", "--url", "nowhere").exit_code == 2
     done = run("smoke", "--prometheus", "nowhere")
     assert done.exit_code == 2 and "--prometheus" in done.stderr
+
+
+def test_a_silence_whose_answer_was_lost_may_have_been_left(stage: Stage) -> None:
+    Played(stage)
+    stage.routes["POST /ack"] = refusing(503, "Alertmanager did not answer")
+    told = " ".join(stage.run("smoke").stdout.split())
+    assert "may have been made all the same" in told and "after 2m" in told

@@ -15,6 +15,13 @@ from autoheal.cli.client import Json
 from autoheal.cli.exits import NO
 
 
+def _folder(text: str | Path) -> Path:
+    """An empty one, such as from a variable that is not set, would be the current folder."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; the current folder is .")
+    return Path(text)
+
+
 class Part(StrEnum):
     rules = "rules"
     dashboards = "dashboards"
@@ -23,7 +30,10 @@ class Part(StrEnum):
 
 
 def provision(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made where missing.")] = Path("monitoring"),
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="Where to; made where missing.", parser=_folder),
+    ] = Path("monitoring"),
     only: Annotated[
         list[Part] | None,
         typer.Option("--only", metavar="PART", help="rules, dashboards, receiver or tokens: for a stack of your own."),
@@ -47,7 +57,13 @@ def provision(
     ] = False,
     start: Annotated[bool, typer.Option("--start", help="Then start it with `docker compose up`.")] = False,
     production: Annotated[bool, typer.Option("--prod", help="Start with docker-compose.prod.yml too.")] = False,
-    reload: Annotated[bool, typer.Option("--reload", help="Then have Prometheus and Alertmanager read it.")] = False,
+    reload: Annotated[
+        bool,
+        typer.Option(
+            "--reload",
+            help="Then have Prometheus and Alertmanager of your own read it; their URLs then do not go into .env.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the stack (compose files, Prometheus, Alertmanager, Grafana), tokens and a first policy into DIR.
@@ -74,7 +90,8 @@ def provision(
             "--image": image,
         }
     )
-    work = Provision(folder, addresses, os.environ, force=force, stamp=time.strftime("%Y%m%d-%H%M%S"))
+    kept = addresses.without_neighbours() if reload else addresses
+    work = Provision(folder, kept, os.environ, force=force, stamp=time.strftime("%Y%m%d-%H%M%S"))
     done = work.parts([str(part) for part in only]) if only else work.stack()
     if diff:
         showing.differences(done, as_json)

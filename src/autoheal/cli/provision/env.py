@@ -62,6 +62,11 @@ class Addresses:
             found[_NAMES[option]] = value
         return cls(found)
 
+    def without_neighbours(self) -> Self:
+        """Where Prometheus' and Alertmanager's say what is to be reloaded, and not what the stack has."""
+        neighbours = ("PROMETHEUS_PUBLIC_URL", "ALERTMANAGER_PUBLIC_URL")
+        return type(self)({name: value for name, value in self.given.items() if name not in neighbours})
+
     def of(self, name: str, there: Mapping[str, str]) -> str:
         """The value in force: given, as the file has it, or this machine's."""
         return self.given.get(name) or there.get(name) or _LOCAL[name]

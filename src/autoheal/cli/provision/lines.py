@@ -11,6 +11,8 @@ from autoheal.cli.stack import RECEIVER, RULES
 
 AUTOHEAL, PEOPLE = "autoheal", "autoheal-notify"
 """The receivers' names in the shipped alertmanager.yml."""
+ROOT = "YOUR-ROOT-RECEIVER"
+"""To be replaced by the name of the receiver that their own first route has."""
 
 
 def rules(source: Path, folder: Path, url: str) -> str:
@@ -28,7 +30,7 @@ def rules(source: Path, folder: Path, url: str) -> str:
 
 
 def receiver(source: Path, folder: Path, url: str) -> str:
-    """For alertmanager.yml: the routes to Autoheal and about it, first of all, and its receiver."""
+    """For alertmanager.yml: the routes to Autoheal and about it, first of all, a last one to people, its receiver."""
     config = _read(source / "alertmanager.yml")
     routes = [route for route in config["route"]["routes"] if route["receiver"] in (AUTOHEAL, PEOPLE)]
     ours = next(one for one in config["receivers"] if one["name"] == AUTOHEAL)
@@ -38,11 +40,13 @@ def receiver(source: Path, folder: Path, url: str) -> str:
     ours = {"name": AUTOHEAL, "webhook_configs": [{**webhook, "url": f"{url}/alert", "http_config": http}]}
     text = {
         "templates": [str(folder / name) for name in (*RECEIVER, "autoheal-url.tmpl")],
-        "route": {"routes": routes},
+        "route": {"routes": [*routes, {"receiver": ROOT}]},
         "receivers": [ours],
     }
     note = f"# Alertmanager's user must be able to read {token}.\n"
-    note += f"# These routes come before yours. {PEOPLE} is a receiver of yours that people read; the templates\n"
+    note += "# These routes come before yours, and the last one after yours: once a route has matched, even one that\n"
+    note += f"# continues, the root receiver is not asked any more. {ROOT} is its name in your configuration.\n"
+    note += f"# {PEOPLE} is a receiver of yours that people read; the templates\n"
     note += '# give it text and links that acknowledge: {{ template "autoheal.slack.text" . }}\n'
     return note + _yaml("alertmanager.yml", text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from autoheal.cli.provision.manifest import Step, difference
 if TYPE_CHECKING:
     from autoheal.cli.provision.write import Done
 
+MOUNTED = "prometheus alertmanager loki alloy"
+"""Services that have single files mounted: they see the old ones until they are restarted; `--reload` is no help."""
 _STYLES = {"new": "bold green", "updated": "green", "replaced": "bold yellow", "kept": "bold yellow"}
 _SECRETS = {
     "new": ("new", "made just now, shown nowhere"),
@@ -83,13 +86,17 @@ def _next(done: Done) -> Iterator[str]:
     yield from done.todo
     if done.lines or not done.changes or done.started or done.reloaded:
         return
+    folder, client, policy = (
+        shlex.quote(str(path))
+        for path in (done.folder, done.folder / "client.env", done.folder / "policy" / "policy.yaml")
+    )
     if done.env is None or done.settings:
-        yield f"cd {done.folder} && docker compose up -d    takes over what changed (rules alone: --reload)"
+        yield f"cd {folder} && docker compose up -d && docker compose restart {MOUNTED}"
     else:
         yield from [done.build] if done.build else []
-        yield f"cd {done.folder} && docker compose up -d    (or: autoheal provision {done.folder} --start)"
-        yield f"set -a; . {done.folder}/client.env; set +a; autoheal smoke"
-        yield f"make {done.folder}/policy/policy.yaml yours: autoheal policy check {done.folder}/policy/policy.yaml"
+        yield f"cd {folder} && docker compose up -d    (or: autoheal provision {folder} --start)"
+        yield f"set -a; . {client}; set +a; autoheal smoke"
+        yield f"make {policy} yours: autoheal policy check {policy}"
 
 
 def differences(done: Done, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def start_stack(folder: Path, production: bool) -> None:
 
 
 def _by_hand(folder: Path) -> str:
-    return f"where there is one: cd {folder} && docker compose up -d"
+    return f"where there is one: cd {shlex.quote(str(folder))} && docker compose up -d"
 
 
 def reload_neighbours(addresses: Addresses, environ: Mapping[str, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,9 @@ class Provision:
             raise Invalid(f"{folder} is where these files come from; name another folder", "DIR")
         if self._folder.exists() and not self._folder.is_dir():
             raise Invalid(f"{folder} is no folder", "DIR")
+        for name in ("secrets", "policy"):
+            if (self._folder / name).is_symlink():
+                raise Invalid(f"{self._folder / name} is a link: what is behind it would be changed", "DIR")
         self._addresses, self._environ, self._force, self._stamp = addresses, environ, force, stamp
         self._manifest = Manifest(self._folder)
         self._there = values(self._env_text() or "")
@@ -87,9 +91,11 @@ class Provision:
         return done
 
     def _to_build(self) -> str:
-        """The command that makes the image that compose looks for."""
-        checkout = self._source.parent if (self._source.parent / "Dockerfile").exists() else "a checkout of Autoheal"
-        return f"docker build --tag autoheal:{__version__} {checkout}    (or name an image: --image)"
+        """How to make the image that compose looks for."""
+        checkout = self._source.parent
+        if not (checkout / "Dockerfile").exists():
+            return f"name an image with --image, or build autoheal:{__version__} in a checkout of Autoheal"
+        return f"docker build --tag autoheal:{__version__} {shlex.quote(str(checkout))}    (or name an image: --image)"
 
     def _todo(self, done: Done, env: Mapping[str, str]) -> list[str]:
         found = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoheal.cli.finding import Finding, bad, ok, skip
 from autoheal.cli.neighbours import ask_json, shown
-from autoheal.core.errors import AutohealError, Conflict
+from autoheal.core.errors import AutohealError, Conflict, Temporary
 
 if TYPE_CHECKING:
     from autoheal.cli.smoke.run import Run
@@ -68,9 +68,10 @@ def _make(run: Run) -> str:
             raise Trouble(bad("silence", f"the service says: {error}", fix)) from None
         raise Trouble(skip("silence", f"the service says: {error}")) from None
     except (AutohealError, KeyError) as error:
-        raise Trouble(
-            bad("silence", f"POST /ack: {error}", "does Alertmanager run? autoheal doctor says more")
-        ) from None
+        fix = "does Alertmanager run? autoheal doctor says more"
+        if isinstance(error, Temporary):
+            fix += f". The silence may have been made all the same: it ends by itself after {LASTS} ({AGAIN})"
+        raise Trouble(bad("silence", f"POST /ack: {error}", fix)) from None
 
 
 def _end(run: Run, silence_id: str) -> None:
