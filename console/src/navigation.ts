@@ -1,6 +1,8 @@
 // Where we are, and going elsewhere without leaving the page: links stay links, the back button works.
-import { readRoute, type Route } from "./lib/route";
+import { oneLine } from "./lib/format";
+import { misread, readRoute, type Route } from "./lib/route";
 import { createStore } from "./lib/store";
+import { notify } from "./notices";
 
 export const route = createStore<Route>(readRoute(location.search));
 
@@ -16,6 +18,9 @@ export function go(to: string, replace = false): void {
     requestAnimationFrame(() => document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true }));
   }
 }
+
+const lost = misread(location.search);
+if (lost.length > 0) notify(`${oneLine(lost.join(", ")).slice(0, 200)} ${lost.length === 1 ? "was" : "were"} not understood and left out.`, "wait", 12_000);
 
 addEventListener("popstate", () => route.set(readRoute(location.search)));
 

@@ -203,6 +203,8 @@ export interface RuleRow {
   stats: {
     ended: number;
     healed: number;
+    /** Ended well without a verification; not in `healed`, nor in `success_rate`. */
+    done?: number;
     failed: number;
     unknown: number;
     cancelled: number;
@@ -233,6 +235,11 @@ export interface Explanation {
   key: string | null;
   cmd: string[];
   gates: GateVerdict[];
+}
+
+export interface SilenceRow {
+  state: string;
+  ours: boolean;
 }
 
 export interface AckPreview {

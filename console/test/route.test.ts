@@ -1,6 +1,6 @@
 // The address bar: what is written is what is read, whatever stands in it.
 import { describe, expect, it } from "vitest";
-import { NO_FILTER, eventsHref, href, isFiltered, readFilter, readRoute, sameFilter, type EventFilter } from "../src/lib/route";
+import { NO_FILTER, eventsHref, href, isFiltered, misread, readFilter, readRoute, sameFilter, type EventFilter } from "../src/lib/route";
 
 const read = (link: string): EventFilter => readFilter(readRoute(link).params);
 
@@ -32,5 +32,11 @@ describe("the address", () => {
   it("knows whether anything is filtered", () => {
     expect(isFiltered(NO_FILTER)).toBe(false);
     expect(isFiltered({ ...NO_FILTER, until: 0 })).toBe(true);
+  });
+
+  it("names what it leaves out", () => {
+    expect(misread("?view=events&since=abc&until=17&kind=ack,UP")).toEqual(["since=abc", "kind=UP"]);
+    expect(misread("?view=nonsense&since=abc")).toEqual(["view=nonsense"]);
+    expect(misread("?range=6h")).toEqual([]);
   });
 });

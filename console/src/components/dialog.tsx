@@ -69,18 +69,20 @@ interface ConfirmProps {
   tone?: "plain" | "danger";
   confirm: string;
   ready?: boolean;
+  /** Why nothing is left to do: somebody else was faster. */
+  over?: string;
   children: ComponentChildren;
   /** What the button does; the dialog closes when it is done, unless it gives back "stay". */
   act: () => Promise<void | "stay">;
 }
 
 /** A dialog with one deed: it shows that it is at work, what went wrong, and closes when it is done. */
-export function Confirm({ title, testid, tone = "plain", confirm, ready = true, children, act }: ConfirmProps) {
+export function Confirm({ title, testid, tone = "plain", confirm, ready = true, over = "", children, act }: ConfirmProps) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState("");
   const submit = async (event: Event) => {
     event.preventDefault();
-    if (busy || !ready) return;
+    if (busy || !ready || over) return;
     setBusy(true);
     setError("");
     try {
@@ -94,10 +96,11 @@ export function Confirm({ title, testid, tone = "plain", confirm, ready = true, 
     <Dialog title={title} testid={testid} tone={tone}>
       <form onSubmit={submit}>
         <div class="dialog-text">{children}</div>
-        {error && <Problem text={error} />}
+        {over && <Problem text={over} />}
+        {error && !over && <Problem text={error} />}
         <footer class="dialog-foot">
           <button type="button" class="btn" onClick={closeDialog} data-testid="dialog-cancel">Cancel</button>
-          <button type="submit" class={`btn ${tone === "danger" ? "danger" : "primary"}`} aria-disabled={busy || !ready} data-testid="dialog-confirm">
+          <button type="submit" class={`btn ${tone === "danger" ? "danger" : "primary"}`} aria-disabled={busy || !ready || over !== ""} data-testid="dialog-confirm">
             {busy ? "Working…" : confirm}
           </button>
         </footer>

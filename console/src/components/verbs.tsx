@@ -1,12 +1,14 @@
 // What a person may decide about a remediation, each behind a dialog that says what will happen.
-import { useState } from "preact/hooks";
-import { post } from "../api";
-import { refresh } from "../live";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { Failed, get, post } from "../api";
+import { serverNow } from "../clock";
+import { whatBecame } from "../lib/decided";
+import { onEvents, refresh } from "../live";
 import { notify } from "../notices";
 import { Confirm, openDialog } from "./dialog";
 import { Code, LabelChips, Left } from "./ui";
 import type { Verb } from "../lib/story";
-import type { Labels } from "../types";
+import type { Labels, Remediation } from "../types";
 
 /** What the dialogs need to know of a remediation. */
 export interface Subject {
@@ -76,12 +78,33 @@ function VerbDialog({ verb, subject, after }: { verb: Verb; subject: Subject; af
   const [note, setNote] = useState("");
   const [outcome, setOutcome] = useState<"" | "healed" | "failed">(verb === "close" ? "failed" : "");
   const settles = verb === "settle" || verb === "close";
+  const [over, setOver] = useState("");
+  const acting = useRef(false);
+  useEffect(() => onEvents((arrived) => {
+    if (acting.current) return;
+    const own = arrived.map(({ event }) => event).filter((event) => event.remediation_id === subject.id);
+    const became = whatBecame(verb, own, serverNow());
+    if (became) setOver((before) => before || became);
+  }), [verb, subject.id]);
   const act = async () => {
     const path = `remediations/${encodeURIComponent(subject.id)}/${verb === "close" ? "settle" : verb}`;
-    await post(path, settles ? { note, outcome } : { note });
+    acting.current = true;
+    try {
+      await post(path, settles ? { note, outcome } : { note });
+    } catch (failed) {
+      acting.current = false;
+      if (!(failed instanceof Failed) || ![404, 409].includes(failed.status)) throw failed;
+      const found = await get<Remediation>(`remediations/${encodeURIComponent(subject.id)}`).catch(() => null);
+      const became = whatBecame(verb, found?.events ?? [], serverNow());
+      if (!became) throw failed;
+      setOver(became);
+      refresh();
+      return "stay" as const;
+    }
     notify(`${words.done}: ${subject.alertname}`);
     refresh();
     after?.();
+    return undefined;
   };
   return (
     <Confirm
@@ -91,6 +114,7 @@ function VerbDialog({ verb, subject, after }: { verb: Verb; subject: Subject; af
       confirm={words.confirm}
       ready={!settles || outcome !== ""}
       act={act}
+      over={over}
     >
       <div class="subject">
         <p class="subject-name"><strong><bdi>{subject.alertname}</bdi></strong> <span class="dim">{subject.id} · rule {subject.rule}</span></p>

@@ -72,3 +72,18 @@ export function sameFilter(a: EventFilter, b: EventFilter): boolean {
 }
 
 export const isFiltered = (filter: EventFilter): boolean => !sameFilter(filter, NO_FILTER);
+
+/** What of an address is left out because it cannot be read, such as since=abc. */
+export function misread(search: string): string[] {
+  const params = new URLSearchParams(search);
+  const found: string[] = [];
+  const view = params.get("view");
+  if (view && !(VIEWS as readonly string[]).includes(view)) found.push(`view=${view}`);
+  if (view !== "events") return found;
+  for (const name of ["since", "until"]) {
+    const given = params.get(name);
+    if (given && time(given) === null) found.push(`${name}=${given}`);
+  }
+  const kinds = (params.get("kind") ?? "").split(",").filter((kind) => kind && !/^[a-z_]{1,40}$/.test(kind));
+  return [...found, ...kinds.map((kind) => `kind=${kind}`)];
+}

@@ -1,6 +1,6 @@
 // Acknowledge: which alerts, for how long, what that would hide, and then one deliberate click.
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { get, post, query, told } from "../api";
+import { Failed, get, post, query, told } from "../api";
 import { Icon } from "../components/icons";
 import { Card, Empty, LabelChips, Problem, Time } from "../components/ui";
 import { count, parseDuration } from "../lib/format";
@@ -8,7 +8,8 @@ import { useStore } from "../lib/store";
 import { overview, refresh } from "../live";
 import { route } from "../navigation";
 import { notify } from "../notices";
-import type { AckPreview, Labels } from "../types";
+import { othersSilences } from "../lib/silences";
+import type { AckPreview, Labels, SilenceRow } from "../types";
 import { Acks } from "./limits";
 
 const LENGTHS = ["30m", "2h", "24h"];
@@ -38,11 +39,30 @@ export function Ack() {
       <div class="columns ack-columns">
         <Editor key={params.toString()} given={readLabels(labels ?? null)} duration={duration || "2h"} note={comment ?? ""} />
         <Card id="acks" title="Acknowledged now" count={acks?.length}>
-          {acks && acks.length > 0 ? <Acks acks={acks} /> : <Empty icon="bell" title="Nothing is acknowledged">Every alert that fires is told.</Empty>}
+          {acks && acks.length > 0 ? <Acks acks={acks} /> : <Empty icon="bell" title="No acknowledgement of ours">Alertmanager may hold silences that others made.</Empty>}
+          <OtherSilences />
         </Card>
       </div>
     </>
   );
+}
+
+/** How many silences of others are in force: what they hide is not told either. */
+function OtherSilences() {
+  const [says, setSays] = useState("");
+  useEffect(() => {
+    const control = new AbortController();
+    const read = () => {
+      get<{ silences: SilenceRow[] }>("silences", control.signal).then(
+        ({ silences }) => setSays(othersSilences(silences)),
+        (failed) => { if (!control.signal.aborted) setSays(failed instanceof Failed && failed.status === 409 ? "" : "Silences of others: Alertmanager cannot be asked now."); },
+      );
+    };
+    read();
+    const timer = setInterval(read, 60_000);
+    return () => { clearInterval(timer); control.abort(); };
+  }, []);
+  return says ? <p class="dim" data-testid="other-silences">{says}</p> : null;
 }
 
 function Editor({ given, duration, note }: { given: Pair[]; duration: string; note: string }) {

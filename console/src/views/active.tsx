@@ -1,4 +1,5 @@
 // What is happening: each remediation that is under way, with its step, its command and the time that it has left.
+import { useNow } from "../clock";
 import { Code, Elapsed, Empty, Left, Remaining, StatePill, Steps, where } from "../components/ui";
 import { href } from "../lib/route";
 import { reasonText } from "../lib/sentences";
@@ -19,6 +20,14 @@ export function Active({ active, total }: { active: Summary[]; total: number }) 
   );
 }
 
+/** Seconds after which reserved work is seen to wait. */
+const PATIENCE = 5;
+
+function Waits({ since }: { since: number }) {
+  const now = useNow();
+  return now - since > PATIENCE ? <p class="note wait" data-testid="waits">Waits for a free hand.</p> : null;
+}
+
 function Row({ one }: { one: Summary }) {
   const place = where(one.labels);
   const since = one.since ?? one.started_at ?? one.created_at;
@@ -35,6 +44,7 @@ function Row({ one }: { one: Summary }) {
       </div>
       <Code text={one.cmd} line />
       {one.inconclusive && <p class="note wait">Whether it helped cannot be seen; it waits for data.</p>}
+      {one.state === "reserved" && <Waits since={since} />}
       <div class="row-foot">
         <span class="dim">{one.hold ? `${reasonText(one.hold)}, ` : ""}for <Elapsed since={since} /></span>
         {one.until !== null && (

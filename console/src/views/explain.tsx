@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { get, query, told } from "../api";
 import { GateTrace } from "../components/gatetrace";
 import { Icon } from "../components/icons";
-import { Card, Code, LabelChips, Left, Loading, Pill, Problem, Time } from "../components/ui";
+import { Card, Code, Empty, LabelChips, Left, Loading, Pill, Problem, Time } from "../components/ui";
 import { oneLine } from "../lib/format";
 import { explainRows, traceRows } from "../lib/gates";
 import type { Tone } from "../lib/kinds";
@@ -35,8 +35,16 @@ export function Explain() {
       (failed) => setError(told(failed)),
     );
   };
-  useEffect(read, [labels, annotations]);
+  useEffect(() => { if (labels) read(); }, [labels, annotations]);
   const pairs = parsed(labels);
+  if (!labels) {
+    return (
+      <div class="explain" data-testid="explain">
+        <div class="page-head"><h1 tabIndex={-1}>Why not?</h1></div>
+        <Empty icon="question" title="Which alert?">Open an event in <a href={eventsHref()}>Events</a> and ask there why nothing was done.</Empty>
+      </div>
+    );
+  }
   return (
     <div class="explain" data-testid="explain">
       <div class="page-head">

@@ -60,7 +60,7 @@ function Screen({ shown }: { shown: Overview }) {
             <Card id="breakers" title="Breakers" count={shown.breakers.length}><Breakers breakers={shown.breakers} /></Card>
           )}
           <Card id="acks" title="Acknowledged" count={shown.acks.length} aside={<a href={href("ack")}>Acknowledge…</a>}>
-            {shown.acks.length === 0 ? <Empty icon="bell" title="Nothing is acknowledged">Every alert that fires is told.</Empty> : <Acks acks={shown.acks} />}
+            {shown.acks.length === 0 ? <Empty icon="bell" title="No acknowledgement of ours">Alertmanager may hold silences that others made.</Empty> : <Acks acks={shown.acks} />}
           </Card>
         </div>
       </div>

@@ -1,6 +1,7 @@
 // One remediation: what it is, how it went step by step, why it was done, what it said, and what one may do about it.
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { Failed, get, told } from "../api";
+import { useOnceKnown } from "../behind";
 import { GateTrace } from "../components/gatetrace";
 import { Icon } from "../components/icons";
 import { askVerb } from "../components/verbs";
@@ -71,6 +72,7 @@ function useRemediation(id: string) {
       coalescer.stop();
     };
   }, [coalescer]);
+  useOnceKnown(() => coalescer.ask());
   return { found, error, missing, again: () => coalescer.ask() };
 }
 

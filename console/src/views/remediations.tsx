@@ -1,6 +1,7 @@
 // All remediations, newest first, by state, rule and alert.
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, query, told } from "../api";
+import { useOnceKnown } from "../behind";
 import { Ago, Empty, Loading, Problem, StatePill, where } from "../components/ui";
 import { Coalescer } from "../lib/coalesce";
 import { duration, oneLine } from "../lib/format";
@@ -69,6 +70,7 @@ function useRows(path: string) {
       coalescer.stop();
     };
   }, [coalescer]);
+  useOnceKnown(() => coalescer.ask());
   return { rows, error, again: () => coalescer.ask() };
 }
 

@@ -84,6 +84,7 @@ function Rule({ rule, wanted }: { rule: RuleRow; wanted: boolean }) {
           <Figure name="Success" value={stats.success_rate === null ? "–" : percentBeside(stats.success_rate, TARGET)} bad={stats.success_rate !== null && stats.success_rate < TARGET} />
           <Figure name="Median time to heal" value={duration(stats.median_time_to_heal)} />
           <Figure name="Healed" value={String(stats.healed)} />
+          {stats.done !== undefined && <Figure name="Done, not verified" value={String(stats.done)} />}
           <Figure name="Failed" value={String(stats.failed)} />
           <Figure name="Unknown" value={String(stats.unknown)} bad={stats.unknown > 0} />
           <Figure name="False positives" value={String(stats.false_positives)} />
