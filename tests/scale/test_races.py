@@ -41,7 +41,7 @@ from tests.scale.cluster import seed
 MANY = 30
 REPLICAS = pytest.mark.parametrize(
     ("replicas", "races"),
-    [(2, 50), (3, 20), pytest.param(2, 200, marks=pytest.mark.soak), pytest.param(3, 50, marks=pytest.mark.soak)],
+    [(2, 40), (3, 10), pytest.param(2, 200, marks=pytest.mark.soak), pytest.param(3, 50, marks=pytest.mark.soak)],
 )
 
 

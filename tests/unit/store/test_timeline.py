@@ -132,7 +132,7 @@ def test_many_events_are_found_by_many_probes(trail: Trail, monkeypatch: pytest.
 def test_the_past_is_counted_once_and_the_newest_bucket_goes_on(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
     many(trail, 3000)
     reader = trail.reader
-    reader.timeline.count(0, HOUR, 60)
+    reader.timeline.count(0, HOUR, 60, deadline=60.0)
     asked: list[tuple[int, int]] = []
     counting = reader.timeline._statement
 
@@ -146,18 +146,18 @@ def test_the_past_is_counted_once_and_the_newest_bucket_goes_on(trail: Trail, mo
 
     with reader._connection() as link:
         monkeypatch.setattr(reader.timeline, "_connect", lambda: nullcontext(Watched()))
-        same(trail, reader.timeline.count(0, HOUR, 60))
+        same(trail, reader.timeline.count(0, HOUR, 60, deadline=60.0))
         assert asked == []
         trail.add({"ts": HOUR - 0.5, **ENDS[0]}, {"ts": HOUR + 70, **ENDS[0]})
-        same(trail, reader.timeline.count(0, HOUR, 60))
+        same(trail, reader.timeline.count(0, HOUR, 60, deadline=60.0))
         assert asked == [(3001, 3001)]
 
 
 def test_a_clock_that_went_back_changes_the_past(trail: Trail) -> None:
     many(trail, 1000)
-    before = trail.reader.timeline.count(0, HOUR, 6)
+    before = trail.reader.timeline.count(0, HOUR, 6, deadline=60.0)
     trail.add({"ts": 700.0, **ENDS[0]}, {"ts": HOUR, **ENDS[0]})
-    after = trail.reader.timeline.count(0, HOUR, 6)
+    after = trail.reader.timeline.count(0, HOUR, 6, deadline=60.0)
     assert [b - a for a, b in zip(before.counts["healed"], after.counts["healed"], strict=True)] == [0, 1, 0, 0, 0, 0]
     same(trail, after)
 
@@ -211,22 +211,22 @@ def test_no_time_at_all_counts_nothing_and_says_so(trail: Trail) -> None:
 
 def test_what_was_pruned_is_gone_from_the_counts(trail: Trail) -> None:
     many(trail, 2000)
-    same(trail, trail.reader.timeline.count(0, HOUR, 12))
+    same(trail, trail.reader.timeline.count(0, HOUR, 12, deadline=60.0))
     assert prune(trail.url, 1000.0).events > 0
-    found = trail.reader.timeline.count(0, HOUR, 12)
+    found = trail.reader.timeline.count(0, HOUR, 12, deadline=60.0)
     same(trail, found)
     assert found.counted_from == json.loads(trail.lines[0])["ts"] >= 1000.0
-    same(trail, fresh(trail.reader).count(0, HOUR, 12))
+    same(trail, fresh(trail.reader).count(0, HOUR, 12, deadline=60.0))
 
 
 def test_rows_taken_out_by_hand_do_not_stop_the_search(trail: Trail) -> None:
     many(trail, 2000)
     trail.sql("DELETE FROM events WHERE id BETWEEN 300 AND 900", "DELETE FROM events WHERE id - id / 7 * 7 = 3")
-    same(trail, fresh(trail.reader).count(0, HOUR, 60))
+    same(trail, fresh(trail.reader).count(0, HOUR, 60, deadline=60.0))
 
 
 def test_an_empty_ledger_counts_nothing(trail: Trail) -> None:
-    found = trail.reader.timeline.count(1000.0, 2000.0, 10)
+    found = trail.reader.timeline.count(1000.0, 2000.0, 10, deadline=60.0)
     assert (found.since, found.until, found.step, found.partial) == (960, 2040, 120, False)
     assert not any(any(row) for row in found.counts.values())
 
@@ -238,7 +238,7 @@ def test_threads_share_what_is_counted(trail: Trail) -> None:
 
     def ask() -> None:
         for _ in range(10):
-            found = trail.reader.timeline.count(0, HOUR, 60)
+            found = trail.reader.timeline.count(0, HOUR, 60, deadline=60.0)
             if found.counts != whole:
                 wrong.append(found)
 
@@ -256,7 +256,7 @@ def test_memory_is_bounded(trail: Trail) -> None:
     with closing(Reader(trail.url)) as reader:
         small = fresh(reader, kept=100)
         for buckets in range(1, 500, 61):
-            small.count(0, HOUR, buckets)
+            small.count(0, HOUR, buckets, deadline=60.0)
         assert len(small._known) <= 100
 
 
