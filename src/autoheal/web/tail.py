@@ -30,7 +30,7 @@ COHORT = 32
 """Readers woken together."""
 BREATH = 0.0005
 """Seconds between two cohorts, in which the head's thread gets hold of the interpreter: a delivery that comes while a
-thousand readers are told would otherwise wait for most of them (p99 60 to 80 ms without, 15 to 30 with it)."""
+thousand readers are told would otherwise wait for most of them (`bench stream` shows it as POST p99)."""
 REST = 0.0001
 """Seconds a reader between two rounds of telling: a thousand readers are told ten times a second."""
 
