@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 
 from autoheal.core.errors import Permanent
+from autoheal.core.nearest import did_you_mean as did_you_mean
 
 MOST = 200
 """Mistakes that are told; a file with more is not what it was meant to be."""
@@ -48,12 +49,3 @@ def is_slip_of(word: str, meant: str) -> bool:
         return False
     same_letters = sorted(word.replace("_", "")) == sorted(meant.replace("_", ""))
     return same_letters or SequenceMatcher(None, word, meant).ratio() >= 0.8
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``(did you mean "cooldown"?)`` with a space in front, or the known words where none is near."""
-    known = sorted(known)
-    near = get_close_matches(word.lower(), [name.lower() for name in known], n=1, cutoff=0.6)
-    if near:
-        return f' (did you mean "{next(name for name in known if name.lower() == near[0])}"?)'
-    return f" (there are: {', '.join(known)})" if 0 < len(known) <= 12 else ""

@@ -23,6 +23,8 @@ MAX_TEXT = 64 * 1024
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{")
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_COMMENTED = re.compile(r"[:,\[{][ \t]+#\w")
+"""A value that is a comment, such as ``channel: #db``."""
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,18}|[0-9]{1,18}(?:\.[0-9]{0,18})?)(?:[eE][-+]?[0-9]{1,2})?")
 _WORDS: dict[str, Any] = {
@@ -158,11 +160,24 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             words = " ".join(filter(None, (error.context, error.problem)))
-            hint = "; between brackets put ${...} in quotes" if "${" in self._line(mark) else ""
-            raise self.mistakes.stop(*_mark(mark), f"not YAML: {words}{hint}") from None
+            raise self.mistakes.stop(*_mark(mark), f"not YAML: {words}{self._hint(mark)}") from None
         except yaml.reader.ReaderError as error:
             line, column = _position(self.text[: error.position] if isinstance(error.position, int) else "")
             raise self.mistakes.stop(line, column, f"not YAML: {error.reason}") from None
+
+    def _hint(self, mark: Any) -> str:
+        """What people often write that YAML reads in another way, where it stands at the mark or just before."""
+        if "${" in self._line(mark):
+            return "; between brackets put ${...} in quotes"
+        if mark is None:
+            return ""
+        here = self._offset(mark)
+        if self.text[here : here + 1] == "@":
+            return "; put what begins with @ in quotes"
+        before = self.text[self.starts[max(0, min(mark.line, len(self.starts) - 1) - 2)] : here]
+        if _COMMENTED.search(before):
+            return "; a # begins a comment: put a name that begins with it in quotes"
+        return ""
 
     def _document(self) -> Node:
         root: Node | None = None

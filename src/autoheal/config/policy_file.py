@@ -7,12 +7,14 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from autoheal.config.mistakes import Mistake, PolicyErrors
 from autoheal.config.nodes import MAX_BYTES, Mistakes, Node, Scalar, read_tree
 from autoheal.config.reading import DAY, YEAR, Reader
 from autoheal.config.rules import COOLDOWN_WHY, MIN_EVERY, Defaults, RuleReader, digest_of
 from autoheal.config.secrets import SECRET_NAMES
+from autoheal.config.threader import ThreaderReader, shown
 from autoheal.core.errors import Invalid
 from autoheal.core.policy import (
     MIN_COOLDOWN,
@@ -25,9 +27,10 @@ from autoheal.core.policy import (
     Rule,
 )
 from autoheal.core.state import MAX_STARTS
+from autoheal.core.threads import ThreadPolicy
 
 VERSION = 1
-POLICY_KEYS = ("version", "defaults", "limits", "rules", "probes")
+POLICY_KEYS = ("version", "defaults", "limits", "rules", "probes", "threader")
 DEFAULTS_KEYS = ("cooldown", "timeout")
 LIMITS_KEYS = ("concurrent", "blast_radius", "breaker")
 PROBE_KEYS = (
@@ -142,13 +145,16 @@ class _PolicyReader:
         limits = self._limits(keys["limits"]) if "limits" in keys else Limits()
         rules = self._rules(keys["rules"]) if "rules" in keys else ()
         probes = self._probes(keys["probes"]) if "probes" in keys else ()
-        content = {
+        threader = ThreaderReader(self.read).policy(keys["threader"]) if "threader" in keys else ThreadPolicy()
+        content: dict[str, Any] = {
             "version": VERSION,
             "limits": asdict(limits),
             "rules": [rule.digest for rule in rules],
             "probes": [asdict(probe) for probe in probes],
         }
-        return Policy(rules, limits, digest_of(content), source, probes)
+        if threader != ThreadPolicy():
+            content["threader"] = shown(threader)  # without it the digest is what it was before there were threads
+        return Policy(rules, limits, digest_of(content), source, probes, threader)
 
     def _version(self, node: Node) -> None:
         value = node.value if isinstance(node, Scalar) else None

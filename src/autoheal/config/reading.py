@@ -102,6 +102,16 @@ class Reader:
             return value
         return None
 
+    def number(self, node: Node, what: str, low: float, high: float) -> float | None:
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self._expected(node, what, "a number")
+        elif not low <= value <= high:
+            self.wrong(node, f"{what}: {value:g} is not between {low:g} and {high:g}")
+        else:
+            return float(value)
+        return None
+
     def duration(self, node: Node, what: str, low: float, high: float = YEAR, why: str = "") -> float | None:
         """Seconds between `low` and `high`; a plain number counts as seconds. `why` explains the lower bound."""
         if not isinstance(node, Scalar) or isinstance(node.value, bool | None):
@@ -125,7 +135,7 @@ class Reader:
         word = self.text(node, what)
         if word is None or word in choices:
             return word
-        self.wrong(node, f'{what}: "{word}" is not one of {", ".join(choices)}{_near(word, choices)}')
+        self.wrong(node, f'{what}: "{word}" is not one of {", ".join(choices)}{near(word, choices)}')
         return None
 
     def name(self, node: Node, what: str, taken: dict[str, Node]) -> str | None:
@@ -204,9 +214,10 @@ def _filled(text: str) -> str:
     return _PLACEHOLDER.sub("1", text)
 
 
-def _near(word: str, choices: Collection[str]) -> str:
-    near = did_you_mean(word, choices)
-    return near if near.startswith(" (did") else ""
+def near(word: str, choices: Collection[str]) -> str:
+    """The one that was probably meant, in words; empty where none is near."""
+    told = did_you_mean(word, choices)
+    return told if told.startswith(" (did") else ""
 
 
 def place(node: Node, path: str) -> Node:

@@ -69,6 +69,25 @@ def digest_of(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def read_matchers(read: Reader, node: Node) -> tuple[list[Matcher], bool]:
+    """The matchers of a list ``match``, and whether all of them could be read; those that could not are told."""
+    found: list[Matcher] = []
+    whole = True
+    for item in read.items(node, "match", 1):
+        text = read.text(item, "match")
+        try:
+            here = parse_matchers(text, compile_regex) if text is not None else []
+        except Invalid as error:
+            read.wrong(item, f"match: {error.detail}")
+            here = []
+        else:
+            if text is not None and not here:
+                read.wrong(item, f'match: "{text}" holds no matcher')
+        whole = whole and bool(here)
+        found += here
+    return found, whole
+
+
 class RuleReader:
     """Reads rules, one after the other; names are unique over all of them."""
 
@@ -102,20 +121,7 @@ class RuleReader:
     # ---- matchers ----------------------------------------------------------------------------------------------
 
     def matchers(self, node: Node) -> tuple[Matcher, ...]:
-        found: list[Matcher] = []
-        whole = True
-        for item in self.read.items(node, "match", 1):
-            text = self.read.text(item, "match")
-            try:
-                here = parse_matchers(text, compile_regex) if text is not None else []
-            except Invalid as error:
-                self.read.wrong(item, f"match: {error.detail}")
-                here = []
-            else:
-                if text is not None and not here:
-                    self.read.wrong(item, f'match: "{text}" holds no matcher')
-            whole = whole and bool(here)
-            found += here
+        found, whole = read_matchers(self.read, node)
         if found and whole:
             self._reach(node, found)
         return tuple(found)

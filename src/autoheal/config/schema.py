@@ -8,14 +8,23 @@ from typing import Any
 from autoheal.config.policy_file import VERSION
 from autoheal.config.reading import LABEL, NAME
 from autoheal.config.rules import CHECKS, MAX_STEPS, SEVERITIES
+from autoheal.config.threader import MAX_CHANGES, MAX_EDITS, MAX_MENTIONS, MAX_PEOPLE, MAX_POSTS, MAX_ROUTES
 from autoheal.core.policy import ActionKind
 from autoheal.core.state import MAX_STARTS
+from autoheal.core.threads import CHANNELS, SEVERITY_RANKS
 
 Schema = dict[str, Any]
 
 _VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
 """Whatever comes out of a variable is checked when the file is read."""
 _QUEUE_TEXT = r"^([a-z0-9_.-]|\{labels\.[a-zA-Z_][a-zA-Z0-9_]*\})+$"
+_ID = r"([A-Z]*[0-9][A-Z0-9]*|[A-Z]{8,10})"
+_CHANNEL_TEXT = rf"^#[^\s\x00-,./:-@A-Z\[-^`{{-\x7f]{{1,80}}$|^[CG]{_ID}$"
+_PERSON_TEXT = rf"^@?[UW]{_ID}$|^<@[UW]{_ID}(\|[^<>]*)?>$"
+_MENTION_TEXT = (
+    rf"^@(here|channel|everyone)$|^<!(here|channel|everyone)(\|[^<>]*)?>$|{_PERSON_TEXT}"
+    rf"|^S{_ID}$|^<!subteam\^S{_ID}(\|[^<>]*)?>$"
+)
 _DURATION_TEXT = (
     r"^(?=.)([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$|^[0-9]+(\.[0-9]*)?$|^\.[0-9]+$"
 )
@@ -34,6 +43,7 @@ def policy_schema(kinds: Mapping[str, ActionKind]) -> Schema:
                 "limits": _limits(),
                 "rules": {"type": "array", "items": {"$ref": "#/$defs/rule"}},
                 "probes": {"type": "array", "items": {"$ref": "#/$defs/probe"}},
+                "threader": _threader(),
             },
             "version",
             "rules",
@@ -52,8 +62,8 @@ def _duration(description: str) -> Schema:
     return {"description": f"{description} Such as 90s, 10m, 4h5m; a plain number counts as seconds.", "anyOf": kinds}
 
 
-def _count(description: str, most: int) -> Schema:
-    number = {"type": "integer", "minimum": 1, "maximum": most}
+def _count(description: str, most: int, least: int = 1) -> Schema:
+    number = {"type": "integer", "minimum": least, "maximum": most}
     return {"description": description, "anyOf": [number, _VARIABLE]}
 
 
@@ -166,3 +176,54 @@ def _probe() -> Schema:
         "annotations": texts,
     }
     return {**_table(properties, "name"), "oneOf": [{"required": ["http"]}, {"required": ["tcp"]}]}
+
+
+def _threader() -> Schema:
+    channel: Schema = {"anyOf": [{"type": "string", "pattern": _CHANNEL_TEXT}, _VARIABLE]}
+    who = _names(_MENTION_TEXT, MAX_MENTIONS)
+    people = _names(_PERSON_TEXT, MAX_PEOPLE)
+    match = _text('In Alertmanager\'s syntax, such as team="db".')
+    route = _table(
+        {
+            "match": {"description": "All must hold.", "type": "array", "items": match, "minItems": 1},
+            "channel": {"description": "By severity if not given.", **channel},
+            "mention": {"description": "By severity if not given; an empty list: nobody.", **who},
+        },
+        "match",
+    )
+    routes = {"type": "array", "maxItems": MAX_ROUTES, "items": {**route, "minProperties": 2}}
+    usual = ", ".join(f"{severity} {name}" for severity, name in CHANNELS.items())
+    flapping = {"changes": _count("6 if not given.", MAX_CHANGES, 2), "per": _duration("10m if not given.")}
+    properties: dict[str, Schema] = {
+        "channels": {"description": f"By severity; {usual} where not given.", **_by_severity(channel)},
+        "fallback": {"description": "For other severities; the channel of info if not given.", **channel},
+        "routes": {"description": "The first that matches, before `channels`.", **routes},
+        "mention": {"description": "Who is mentioned, by severity.", **_by_severity(who)},
+        "operators": {"description": "Who may acknowledge; everyone if not given.", **people},
+        "admins": {"description": "Who may change cooldowns and the mode; nobody if not given.", **people},
+        "new_thread_after": _duration("Quiet since the resolve, then a new thread; 24h if not given."),
+        "news_after": _duration("Quiet, then a reply is shown in the channel, too; 1h if not given."),
+        "remind_before": _duration("Before an acknowledgement ends; 10m if not given, 0 for never."),
+        "flapping": {"description": "More changes than this: one digest each `per`.", **_table(flapping)},
+        "limits": _table(
+            {
+                "posts_per_second": _number("In one channel; 1 if not given.", 0.01, MAX_POSTS),
+                "edits_per_minute": _number("In the workspace; 50 if not given.", 1.0, MAX_EDITS),
+            }
+        ),
+    }
+    return {"description": "What is told in Slack.", **_table(properties)}
+
+
+def _names(pattern: str, most: int) -> Schema:
+    item = {"anyOf": [{"type": "string", "pattern": pattern}, _VARIABLE]}
+    return {"type": "array", "items": item, "maxItems": most, "uniqueItems": True}
+
+
+def _by_severity(value: Schema) -> Schema:
+    names = {"enum": list(SEVERITY_RANKS)}
+    return {"type": "object", "propertyNames": names, "additionalProperties": value}
+
+
+def _number(description: str, low: float, high: float) -> Schema:
+    return {"description": description, "anyOf": [{"type": "number", "minimum": low, "maximum": high}, _VARIABLE]}

@@ -92,8 +92,8 @@ class Settings:
     rate_limit_requests: int = variable("AUTOHEAL_RATE_LIMIT_REQUESTS", read.whole(1, 1_000_000), 100)
     rate_limit_window: float = variable("AUTOHEAL_RATE_LIMIT_WINDOW", read.seconds(1.0, 86400.0), 60.0)
     # Slack and the threader
-    slack_webhook_url: Secret | None = secret("SLACK_WEBHOOK_URL")
-    slack_bot_token: Secret | None = secret("SLACK_BOT_TOKEN")
+    slack_webhook_url: Secret | None = secret("SLACK_WEBHOOK_URL", read.slack_webhook_url)
+    slack_bot_token: Secret | None = secret("SLACK_BOT_TOKEN", read.bot_token)
     slack_signing_secret: Secret | None = secret("SLACK_SIGNING_SECRET")
     slack_api_url: str = variable("SLACK_API_URL", read.url_as_given, "https://slack.com/api/")
     threader_port: int = variable("THREADER_PORT", read.port, 9009)
@@ -105,6 +105,8 @@ class Settings:
 
     copy_asked: bool | None = None
     """Whether AUTOHEAL_AUDIT_PATH was given; no variable of its own."""
+    port_wrong: str = field(default="", repr=False, compare=False)
+    """What is wrong with PORT, which only the threader reads; others live beside a PORT that is not meant for them."""
 
     NAMES: ClassVar[tuple[str, ...]] = ()
     """Every variable that is read, secrets' ``NAME_FILE`` left out."""
@@ -128,6 +130,8 @@ class Settings:
             except Invalid as error:
                 mistakes.append(str(error))
                 wrong.add(item.metadata["variable"])
+        if "THREADER_PORT" not in linked and not environ.get("THREADER_PORT", "").strip():
+            values.update(_instance_port(environ))
         mistakes += _unknown(environ, linked, cls.NAMES)
         mistakes += _slips(environ, cls.NAMES)
         settings = cls(**values)
@@ -188,6 +192,25 @@ class Settings:
         found = [f"{name}: needed to listen off loopback" for name, token in self._tokens.items() if token is None]
         return found + [f"{name}: needs {MIN_TOKEN} characters to listen off loopback" for name in self.short_tokens()]
 
+    def threader_exposed(self) -> list[str]:
+        """What is missing before `autoheal threader` may listen; empty where it may.
+
+        It has two ways in. Slack signs what it sends; Alertmanager proves itself with the webhook token.
+        """
+        found = [self.port_wrong] if self.port_wrong else []
+        if self.allow_insecure or self.loopback:
+            return found
+        if self.webhook_token is None:
+            found.append("AUTOHEAL_WEBHOOK_TOKEN: needed to listen off loopback")
+        elif "AUTOHEAL_WEBHOOK_TOKEN" in self.short_tokens():
+            found.append(f"AUTOHEAL_WEBHOOK_TOKEN: needs {MIN_TOKEN} characters to listen off loopback")
+        return found
+
+    @property
+    def slack_configured(self) -> bool:
+        """Whether anything can be posted: by a bot, or by an incoming webhook."""
+        return self.slack_bot_token is not None or self.slack_webhook_url is not None
+
     def short_tokens(self) -> list[str]:
         """The variables whose token could be guessed."""
         given = {name: token.reveal() for name, token in self._tokens.items() if token is not None}
@@ -208,6 +231,8 @@ class Settings:
         found = {value.reveal() for value in held}
         for url in (self.database_url, self.redis_url):
             found.update(read.passwords(url.reveal()) if url is not None else ())
+        if self.slack_webhook_url is not None:
+            found.add(urlsplit(self.slack_webhook_url.reveal()).path.strip("/"))
         return {one for one in found if len(one) >= MIN_MASKED}
 
     @property
@@ -221,7 +246,10 @@ def _read(settings: type[Settings]) -> list[Field[Any]]:
     return [item for item in fields(settings) if "variable" in item.metadata]
 
 
-Settings.NAMES = tuple(item.metadata["variable"] for item in _read(Settings))
+INSTANCE_PORT = "PORT"
+"""What an instance's env file calls THREADER_PORT."""
+
+Settings.NAMES = (*(item.metadata["variable"] for item in _read(Settings)), INSTANCE_PORT)
 
 
 def _value(item: Field[Any], environ: Mapping[str, str], linked: list[str]) -> dict[str, Any]:
@@ -236,6 +264,17 @@ def _value(item: Field[Any], environ: Mapping[str, str], linked: list[str]) -> d
         return {item.name: item.metadata["parse"](text)}
     except Invalid as error:
         raise Invalid(error.detail, name) from None
+
+
+def _instance_port(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The threader's port where an instance's env file names it, or what is wrong with it."""
+    text = environ.get(INSTANCE_PORT, "").strip()
+    if not text:
+        return {}
+    try:
+        return {"threader_port": read.port(text)}
+    except Invalid as error:
+        return {"port_wrong": f"{INSTANCE_PORT}: {error.detail}"}
 
 
 def _unknown(environ: Mapping[str, str], linked: list[str], names: tuple[str, ...]) -> list[str]:

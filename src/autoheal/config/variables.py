@@ -159,6 +159,44 @@ def origins(given: str) -> tuple[str, ...]:
     return found
 
 
+# ---- Slack ----------------------------------------------------------------------------------------------------------
+
+_OTHER_TOKENS = {
+    "xoxp-": "a user's token",
+    "xoxa-": "a token of an older kind",
+    "xapp-": "an app-level token",
+    "xoxe.": "a token that expires; switch token rotation off in the app",
+    "xoxe-": "a token to refresh another",
+    "xoxs-": "a browser's token",
+    "xoxc-": "a browser's token",
+}
+
+
+def bot_token(given: str) -> Secret:
+    """A bot's token, never shown."""
+    given = given.strip()
+    if re.fullmatch(r"xoxb-[A-Za-z0-9._-]{1,500}", given):
+        return Secret(given)
+    other = _OTHER_TOKENS.get(given[:5])
+    raise Invalid("expected a bot token, which begins with xoxb-" + (f", not {other}" if other else ""))
+
+
+def slack_webhook_url(given: str) -> Secret:
+    """An incoming webhook's URL, never shown; in clear text only on this machine."""
+    given = given.strip()
+    if given.startswith(("xoxb-", "xoxp-", "xapp-")):
+        raise Invalid("expected an https:// URL, not a token; a bot's goes into SLACK_BOT_TOKEN")
+    try:
+        checked = urlsplit(url_as_given(given))
+    except Invalid as error:
+        raise Invalid(error.detail.replace("http:// or ", "")) from None
+    if checked.scheme == "http" and not is_loopback(checked.hostname or ""):
+        raise Invalid("expected an https:// URL: whoever reads this one can post")
+    if len(checked.path) < 2:
+        raise Invalid("the URL has no path, such as /services/T…/B…/…; copy all of it")
+    return Secret(given)
+
+
 # ---- the database and the broker --------------------------------------------------------------------------------
 
 _DATABASE = "expected postgresql://USER:PASSWORD@HOST:5432/NAME"

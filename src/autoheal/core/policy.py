@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from autoheal.core.alert import Alert
 from autoheal.core.matcher import Matcher
 from autoheal.core.template import Allowed, default_allowed, render
+from autoheal.core.threads import ThreadPolicy
 
 WEEK_MINUTES = 7 * 24 * 60
 MIN_COOLDOWN = 30.0
@@ -207,6 +208,7 @@ class Policy:
     digest: str = ""
     source: str = ""
     probes: tuple[Probe, ...] = ()
+    threader: ThreadPolicy = field(default_factory=ThreadPolicy)
     document: str = field(default="", repr=False, compare=False)
     """What it was read from, as JSON, so that another process can read the very same; empty where it cannot."""
     _by_name: dict[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -23,17 +24,11 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 _ESCAPED = re.compile(rb"\\[uU](?:0000|[dD][89a-fA-F])")
 """Begins with one literal, which `re` finds by memchr; two would be walked byte by byte."""
 _MAX_TEXT = 1000
+_MAX_GROUPED = 50
+_MAX_LEFT_OUT = 1_000_000
+_LINK = re.compile(r"https?://[^/?#\s\x00-\x20\x7f][^\s\x00-\x20\x7f]{0,1990}")
+"""Of a bounded length: a link that is cut leads nowhere, so a longer one is none."""
 _BAD = re.compile("[\x00\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One webhook call: its alerts in order (those that could not be read as Refused) and who sent it."""
-
-    alerts: list[Alert | Refused]
-    origin: str = ""
-    receiver: str = ""
-    group_key: str = ""
 
 
 class _WireAlert(msgspec.Struct):
@@ -43,6 +38,7 @@ class _WireAlert(msgspec.Struct):
     startsAt: str = ""
     endsAt: str = ""
     fingerprint: str = ""
+    generatorURL: str = ""
 
 
 class _Wire(msgspec.Struct):
@@ -51,9 +47,54 @@ class _Wire(msgspec.Struct):
     receiver: str = ""
     groupKey: str = ""
     externalURL: str = ""
+    groupLabels: dict[str, str] = {}
+    truncatedAlerts: int = 0
 
 
 _decode = msgspec.json.Decoder(_Wire).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One webhook call: its alerts in order (those that could not be read as Refused) and who sent it.
+
+    What only conversations need is read from `rest` when it is asked for: the remediator alone does not pay for it.
+    """
+
+    alerts: list[Alert | Refused]
+    origin: str = ""
+    receiver: str = ""
+    group_key: str = ""
+    rest: _Wire | Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def group_labels(self) -> dict[str, str]:
+        """What the sender grouped by, bounded; what is no text is left out."""
+        given = self._given("groupLabels")
+        pairs = given.items() if isinstance(given, Mapping) else ()
+        texts = ((name, text) for name, text in pairs if name and isinstance(text, str))
+        return {_text(name): _text(text) for name, text in islice(texts, _MAX_GROUPED)}
+
+    @property
+    def truncated(self) -> int:
+        """How many alerts the sender left out."""
+        given = self._given("truncatedAlerts")
+        return min(max(given, 0), _MAX_LEFT_OUT) if type(given) is int else 0
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """By fingerprint, where an alert's expression can be seen; only what is an http or https URL."""
+        told = zip(self.alerts, self._given("alerts") or (), strict=False)
+        links = ((one.fingerprint, _link(item)) for one, item in told if isinstance(one, Alert))
+        return {fingerprint: url for fingerprint, url in links if url}
+
+    def _given(self, name: str) -> Any:
+        return self.rest.get(name) if isinstance(self.rest, Mapping) else getattr(self.rest, name)
+
+
+def _link(item: Any) -> str:
+    url = item.get("generatorURL") if isinstance(item, Mapping) else item.generatorURL
+    return url if isinstance(url, str) and _LINK.fullmatch(url) and not _BAD.search(url) else ""
 
 
 def parse(body: bytes, now: float) -> Delivery:
@@ -69,7 +110,7 @@ def parse(body: bytes, now: float) -> Delivery:
             if wire.alerts and (len(body) <= MAX_ALERT or all(map(_fits, wire.alerts))):
                 alerts: list[Alert | Refused] = [_quick(item, now) for item in wire.alerts]
                 return Delivery(
-                    alerts, wire.externalURL[:_MAX_TEXT], wire.receiver[:_MAX_TEXT], wire.groupKey[:_MAX_TEXT]
+                    alerts, wire.externalURL[:_MAX_TEXT], wire.receiver[:_MAX_TEXT], wire.groupKey[:_MAX_TEXT], wire
                 )
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Invalid):
             pass  # the careful way finds out what is wrong, and with which alert
@@ -114,7 +155,7 @@ def _carefully(body: bytes, now: float) -> Delivery:
         more = f" (and {len(alerts) - 1} more)" if len(alerts) > 1 else ""
         raise Invalid(first.problem + more, f"alerts[{first.index}].{first.field}".rstrip("."))
     origin, receiver, group = (_text(data.get(name)) for name in ("externalURL", "receiver", "groupKey"))
-    return Delivery(alerts, origin, receiver, group)
+    return Delivery(alerts, origin, receiver, group, data)
 
 
 def _json(body: bytes) -> Any:

@@ -22,6 +22,20 @@ PLACEHOLDERS = "is no placeholder; there are {labels.NAME}, {annotations.NAME}, 
 BRACKETS = "between brackets put ${...} in quotes"
 DURATION = "write it as 90s, 10m, 4h5m or 1d"
 
+THREADER = "version: 1\nrules: []\nthreader:\n"
+"""Three lines; what is put behind it begins on line 4."""
+CHANNEL = "is no channel: a #name in small letters, without spaces, or an id"
+INSTEAD = "a channel is a #name, or an id with C or G in front"
+COMMENT = "a # begins a comment"
+QUOTES = "put a name that begins with it in quotes"
+NO_TOKEN = "found character that cannot start any token"
+HERE = ' (did you mean "@here"?)'
+THREADER_KEYS = (
+    "admins, channels, fallback, flapping, limits, mention, new_thread_after, news_after, operators, "
+    "remind_before, routes"
+)
+NOBODY = "@here, @channel, @everyone, a person's id such as U0ABC123 or a group's such as S0ABC123"
+
 BAD: dict[str, tuple[str, list[str]]] = {
     # ---- the file ----
     "empty": ("", ["1:1: the file is empty"]),
@@ -337,6 +351,138 @@ BAD: dict[str, tuple[str, list[str]]] = {
             '5:69: alertname: expected text, got the number 7; put it in quotes: "7"',
         ],
     ),
+    # ---- the threader ----
+    "threader is a list": ("version: 1\nrules: []\nthreader: []\n", ["3:11: threader: expected a mapping, got a list"]),
+    "threader is nothing": (THREADER, ["3:10: threader: expected a mapping, got nothing"]),
+    "threader's keys": (
+        THREADER + "  chanels: {}\n  route: []\n  operator: [U1]\n  colour: {}\n",
+        [
+            '4:3: threader: unknown key "chanels" (did you mean "channels"?)',
+            '5:3: threader: unknown key "route" (did you mean "routes"?)',
+            '6:3: threader: unknown key "operator" (did you mean "operators"?)',
+            f'7:3: threader: unknown key "colour" (there are: {THREADER_KEYS})',
+        ],
+    ),
+    "channels": (
+        THREADER + "  channels:\n    critcal: '#a'\n    Info: '#a'\n    P1: '#a'\n    warning: Alerts Warning\n"
+        "    critical: alerts-critical\n    info: 5\n    page: [a]\n    low: U0ABC\n",
+        [
+            '5:5: threader.channels: "critcal" is no severity that is known (did you mean "critical"?)',
+            '6:5: threader.channels: "Info" is no severity that is known (did you mean "info"?)',
+            '7:5: threader.channels: "P1" is no severity that is known; match severity="P1" in `routes`',
+            f'8:14: threader.channels.warning: "Alerts Warning" {CHANNEL}',
+            f'9:15: threader.channels.critical: "alerts-critical" {CHANNEL} (did you mean "#alerts-critical"?)',
+            '10:11: threader.channels.info: expected text, got the number 5; put it in quotes: "5"',
+            "11:11: threader.channels.page: expected text, got a list",
+            f'12:10: threader.channels.low: "U0ABC" is the id of a person or a group; {INSTEAD}',
+        ],
+    ),
+    "channels is a text": (
+        THREADER + "  channels: '#alerts'\n  fallback: ''\n",
+        [
+            '4:13: threader.channels: expected a mapping, got "#alerts"',
+            "5:13: threader.fallback: is empty",
+        ],
+    ),
+    "a channel that is a comment": (
+        THREADER + "  fallback: #alerts\n  channels:\n    info: #a\n  news_after: 1h\n",
+        [
+            f"4:12: threader.fallback: expected text, got nothing; {COMMENT}, so put the name in quotes",
+            f"6:10: threader.channels.info: expected text, got nothing; {COMMENT}, so put the name in quotes",
+        ],
+    ),
+    "a comment between brackets": (
+        THREADER + "  channels: {critical: #a, info: '#b'}\n  fallback: '#c'\n",
+        [
+            f"5:11: not YAML: while parsing a flow mapping did not find expected ',' or '}}'; {COMMENT}: {QUOTES}",
+        ],
+    ),
+    "a name that YAML does not take": (
+        THREADER + "  mention: {critical: [@here]}\n",
+        [
+            f"4:24: not YAML: while scanning for the next token {NO_TOKEN}; put what begins with @ in quotes",
+        ],
+    ),
+    "mention": (
+        THREADER + "  mention:\n    critical: ['@heer', '@ann', U0ABC, '<@U0ABC>', C0ABC, 5, ]\n    warning: '@here'\n"
+        "    high: [~]\n    debug: []\n",
+        [
+            f'5:16: threader.mention.critical: "@heer" is nobody that Slack can mention: {NOBODY}{HERE}',
+            f'5:25: threader.mention.critical: "@ann" is nobody that Slack can mention: {NOBODY}',
+            '5:40: threader.mention.critical: "<@U0ABC>" is there twice',
+            f'5:52: threader.mention.critical: "C0ABC" is nobody that Slack can mention: {NOBODY}',
+            '5:59: threader.mention.critical: expected text, got the number 5; put it in quotes: "5"',
+            '6:14: threader.mention.warning: expected a list, got "@here"',
+            "7:12: threader.mention.high: expected text, got nothing",
+            '8:5: threader.mention: "debug" is no severity that is known; match severity="debug" in `routes`',
+        ],
+    ),
+    "routes": (
+        THREADER + "  routes:\n    - {match: ['team=\"db\"'], chanel: '#db'}\n    - {channel: '#db'}\n    - '#db'\n"
+        "    - {match: [], channel: '#db'}\n    - {match: ['{}', 'a=\"'], channel: Db, mention: [here]}\n"
+        "    - {match: [a=b, c=d], channel: '#x'}\n    - {match: ['c=\"d\",a=b'], channel: '#y'}\n",
+        [
+            "5:7: route: expected a channel, a mention, or both",
+            '5:30: route: unknown key "chanel" (did you mean "channel"?)',
+            '6:7: route: key "match" is missing',
+            '7:7: route: expected a mapping, got "#db"',
+            "8:15: match: expected at least 1, got 0",
+            '9:16: match: "{}" holds no matcher',
+            "9:22: match: the value of matcher 'a=\"' has a double quote that is not escaped, or no closing one",
+            f'9:39: threader.routes.channel: "Db" {CHANNEL} (did you mean "#db"?)',
+            f'9:53: threader.routes.mention: "here" is nobody that Slack can mention: {NOBODY} (did you mean "@here"?)',
+            "11:7: threader.routes: never reached; line 10 matches the same",
+        ],
+    ),
+    "routes is a mapping": (
+        THREADER + "  routes: {match: [a=b], channel: '#db'}\n",
+        ["4:11: threader.routes: expected a list, got a mapping"],
+    ),
+    "operators and admins": (
+        THREADER + "  operators: [S0123, U0ABC, '<@U0ABC>', ann]\n  admins: U0ABC\n",
+        [
+            '4:15: threader.operators: "S0123" is no person: an id from the profile in Slack, such as U0ABC123',
+            '4:29: threader.operators: "U0ABC" is there twice',
+            '4:41: threader.operators: "ann" is no person: an id from the profile in Slack, such as U0ABC123',
+            '5:11: threader.admins: expected a list, got "U0ABC"',
+        ],
+    ),
+    "spans": (
+        THREADER + "  new_thread_after: 30s\n  news_after: soon\n  remind_before: 2d\n",
+        [
+            "4:21: threader.new_thread_after: 30s is less than 1m",
+            f"5:15: threader.news_after: 'soon' is no duration; {DURATION}",
+            "6:18: threader.remind_before: 2d is more than 1d",
+        ],
+    ),
+    "flapping": (
+        THREADER + "  flapping: {changes: 1, per: 10s, after: 3}\n",
+        [
+            "4:23: threader.flapping.changes: 1 is not between 2 and 1000",
+            "4:31: threader.flapping.per: 10s is less than 1m",
+            '4:36: threader.flapping: unknown key "after" (there are: changes, per)',
+        ],
+    ),
+    "threader's limits": (
+        THREADER + "  limits: {posts_per_second: 0, edits_per_minute: many, edits: 3}\n",
+        [
+            "4:30: threader.limits.posts_per_second: 0 is not between 0.01 and 100",
+            '4:51: threader.limits.edits_per_minute: expected a number, got "many"',
+            '4:57: threader.limits: unknown key "edits" (there are: edits_per_minute, posts_per_second)',
+        ],
+    ),
+    "a limit that is true": (
+        THREADER + "  limits: {posts_per_second: true, edits_per_minute: 6001}\n  flapping: 6\n",
+        [
+            "4:30: threader.limits.posts_per_second: expected a number, got true",
+            "4:54: threader.limits.edits_per_minute: 6001 is not between 1 and 6000",
+            "5:13: threader.flapping: expected a mapping, got the number 6",
+        ],
+    ),
+    "a secret in the threader": (
+        THREADER + "  fallback: ${AUTOHEAL_ADMIN_TOKEN}\n",
+        ["4:13: ${AUTOHEAL_ADMIN_TOKEN} is a secret of Autoheal itself; it would show in the trail"],
+    ),
     # ---- variables ----
     "not set": (
         RULE + STEPS + "    cooldown: ${NOPE}s\n    allow: |-\n      a\n      é${NOPE}|${NOPE_TWO}\n",
@@ -385,7 +531,7 @@ def test_the_table_is_long_enough() -> None:
     assert len(BAD) >= 40
 
 
-@pytest.mark.parametrize("text", [RULE + STEPS, STEP, PROBE + "  - {name: a, tcp: 'a:1'}\n"])
+@pytest.mark.parametrize("text", [RULE + STEPS, STEP, PROBE + "  - {name: a, tcp: 'a:1'}\n", THREADER + "  {}\n"])
 def test_what_the_table_is_built_from_is_right(text: str) -> None:
     parse_policy(text.encode(), "p.yaml", {}, KINDS)
 

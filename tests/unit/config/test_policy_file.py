@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from autoheal.config.policy_file import DEFAULTS, Defaults, PolicyErrors, load_policy, parse_policy
 from autoheal.core.policy import AttemptBudget, BlastRadius, BreakerLimit, Limits, Policy, Probe, VerifySpec
+from autoheal.core.threads import Routed
 from tests.unit.config.kinds import KINDS
 
 FULL = """\
@@ -48,6 +49,13 @@ rules:
 probes:
   - {name: crm, http: "http://crm-api:8000/health", labels: {service: crm-api}, annotations: {autoheal: "true"}}
   - {name: db, tcp: "db:5432", every: 1s, down_after: 5, up_after: 1, alertname: DbDown, timeout: 500ms}
+threader:
+  channels: {warning: "#ops"}
+  routes: [{match: ['team="db"'], channel: "#db", mention: ["@here", U0ABC]}]
+  mention: {critical: ["<!subteam^S0123>"]}
+  operators: [U0ABC]
+  news_after: 30m
+  limits: {posts_per_second: 0.5}
 """
 
 
@@ -113,6 +121,8 @@ def test_every_key() -> None:
         Probe("db", "tcp", "db:5432", "DbDown", 1.0, 0.5, 5, 1),
     )
     assert policy.source == "policy.yaml"
+    assert policy.threader.channels["warning"] == "#ops"
+    assert policy.threader.routed({"team": "db"}) == Routed("#db", ("<!here>", "<@U0ABC>"))
 
 
 def test_a_rule_outweighs_the_policy_outweighs_the_environment() -> None:
@@ -236,7 +246,8 @@ def test_queues(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("concurrent: 8", "concurrent: 9"), ("db:5432", "db:5433"), ("actions: 10", "actions: 9")]
+    ("old", "new"),
+    [("concurrent: 8", "concurrent: 9"), ("db:5432", "db:5433"), ("actions: 10", "actions: 9"), ("#ops", "#dev")],
 )
 def test_what_is_outside_of_rules_changes_the_policy_digest_alone(old: str, new: str) -> None:
     before, after = read(FULL), read(FULL.replace(old, new, 1))

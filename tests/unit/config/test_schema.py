@@ -19,9 +19,12 @@ from autoheal.config.policy_file import (
 )
 from autoheal.config.rules import RULE_KEYS, STEP_KEYS, VERIFY_KEYS
 from autoheal.config.schema import policy_schema
+from autoheal.config.threader import FLAPPING_KEYS, LIMIT_KEYS, ROUTE_KEYS, THREADER_KEYS
 from tests.unit.config.kinds import KINDS
 from tests.unit.config.test_bad_policies import BAD
 from tests.unit.config.test_policy_file import FULL
+from tests.unit.config.test_threader import CHANNELS, MENTIONS, NO_CHANNELS, NO_MENTIONS, NO_PEOPLE
+from tests.unit.config.test_threader import FULL as THREADER
 
 SCHEMA = policy_schema(KINDS)
 CHECK = jsonschema_rs.Draft202012Validator(SCHEMA)
@@ -54,6 +57,7 @@ BEYOND = {
     "no variable",
     "a secret",
     "a variable too long",
+    "a secret in the threader",
 }
 
 
@@ -66,7 +70,7 @@ def test_it_is_a_schema() -> None:
     jsonschema_rs.meta.validate(policy_schema(REAL_KINDS))
 
 
-@pytest.mark.parametrize("text", [FULL, "version: 1\nrules: []\n"])
+@pytest.mark.parametrize("text", [FULL, "version: 1\nrules: []\n", f"version: 1\nrules: []\n{THREADER}"])
 def test_right_policies_fit(text: str) -> None:
     assert list(CHECK.iter_errors(document(text))) == []
 
@@ -122,6 +126,11 @@ def test_every_key_of_the_loader_is_in_the_schema() -> None:
     for name, keys in (("rule", RULE_KEYS), ("step", STEP_KEYS), ("verify", VERIFY_KEYS), ("probe", PROBE_KEYS)):
         assert set(defs[name]["properties"]) == set(keys), name
     assert set(defs["action"]["properties"]) == set(KINDS)
+    section = SCHEMA["properties"]["threader"]["properties"]
+    assert set(section) == set(THREADER_KEYS)
+    for name, keys in (("flapping", FLAPPING_KEYS), ("limits", LIMIT_KEYS)):
+        assert set(section[name]["properties"]) == set(keys), name
+    assert set(section["routes"]["items"]["properties"]) == set(ROUTE_KEYS)
 
 
 def test_an_unknown_option_of_a_real_kind_does_not_fit() -> None:
@@ -130,3 +139,16 @@ def test_an_unknown_option_of_a_real_kind_does_not_fit() -> None:
     for options, fits in (({"restart": "x"}, True), ({"restrat": "x"}, False), ({"restart": 5}, False)):
         policy = {"version": 1, "rules": [{**rule, "steps": [{"action": {"docker": options}}]}]}
         assert check.is_valid(policy) is fits
+
+
+def fits(section: dict[str, Any]) -> bool:
+    return CHECK.is_valid({"version": 1, "rules": [], "threader": section})
+
+
+def test_the_schema_knows_channels_and_people_as_the_loader_does() -> None:
+    assert all(fits({"fallback": text}) for text in CHANNELS)
+    assert not any(fits({"fallback": text}) for text, _ in NO_CHANNELS if "\u200b" not in text)
+    assert all(fits({"mention": {"critical": [text]}}) for text, _ in MENTIONS)
+    assert not any(fits({"mention": {"critical": [text]}}) for text, _ in NO_MENTIONS)
+    assert not any(fits({"operators": [text]}) for text in NO_PEOPLE)
+    assert fits({"fallback": "${CHANNEL}", "admins": ["${ADMIN:-U0ABC}"], "limits": {"edits_per_minute": "${EDITS}"}})

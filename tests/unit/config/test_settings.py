@@ -99,6 +99,9 @@ READ: list[tuple[str, str, str, Any]] = [
     ("AUTOHEAL_WORKER_CONCURRENCY", "256", "worker_concurrency", 256),
     ("AUTOHEAL_WORKER_PORT", "0", "worker_port", 0),
     ("AUTOHEAL_DATABASE_POOL", "50", "database_pool", 50),
+    ("THREADER_PORT", "9011", "threader_port", 9011),
+    ("PORT", " 9012 ", "threader_port", 9012),
+    ("SLACK_API_URL", "http://slack:8080/api/", "slack_api_url", "http://slack:8080/api/"),
 ]
 
 
@@ -167,6 +170,12 @@ WRONG: list[tuple[str, str, str]] = [
     ("AUTOHEAL_WORKER_PORT", "65536", "AUTOHEAL_WORKER_PORT: 65536 is not between 0 and 65535"),
     ("AUTOHEAL_DATABASE_POOL", "0", "AUTOHEAL_DATABASE_POOL: 0 is not between 1 and 50"),
     ("DATABASE_URL", "mysql://u:hush@h/db", "DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:5432/NAME"),
+    ("THREADER_PORT", "70000", "THREADER_PORT: 70000 is not between 1 and 65535"),
+    ("SLACK_API_URL", "slack.com/api", "SLACK_API_URL: expected an http:// or https:// URL"),
+    ("SLACK_BOT_TOKEN", "hush", "SLACK_BOT_TOKEN: expected a bot token, which begins with xoxb-"),
+    ("SLACK_WEBHOOK_URL", "hooks.slack.com/services/T/B/X", "SLACK_WEBHOOK_URL: expected an https:// URL"),
+    ("AUTOHEAL_SLACK_BOT_TOKEN", "x", 'AUTOHEAL_SLACK_BOT_TOKEN: unknown variable (did you mean "SLACK_BOT_TOKEN"?)'),
+    ("AUTOHEAL_THREADER_PORT", "1", 'AUTOHEAL_THREADER_PORT: unknown variable (did you mean "THREADER_PORT"?)'),
 ]
 
 
@@ -222,7 +231,12 @@ def test_secrets_come_from_the_variable_or_from_a_file(tmp_path: Path) -> None:
     assert found.secret_key is not None and found.secret_key.reveal() == "from-file"
 
 
-URLS = {"DATABASE_URL": "postgresql+psycopg://u:hush-hush@h/db", "REDIS_URL": "redis://:hush-hush@h:6379/0"}
+URLS = {
+    "DATABASE_URL": "postgresql+psycopg://u:hush-hush@h/db",
+    "REDIS_URL": "redis://:hush-hush@h:6379/0",
+    "SLACK_BOT_TOKEN": "xoxb-hush-hush",
+    "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T/B/hush-hush",
+}
 
 
 @pytest.mark.parametrize("name", sorted(SECRET_NAMES))
@@ -481,3 +495,134 @@ def test_a_slip_of_the_broker_s_variable_is_told(name: str) -> None:
 )
 def test_what_is_no_slip_is_ignored(environ: dict[str, str]) -> None:
     Settings.from_env(environ)
+
+
+# ---- Slack and the threader -----------------------------------------------------------------------------------------
+
+WEBHOOK = "https://hooks.slack.com/services/T0/B0/hush-hush"
+
+
+@pytest.mark.parametrize(
+    ("environ", "port"),
+    [
+        ({}, 9009),
+        ({"PORT": "9012"}, 9012),
+        ({"PORT": ""}, 9009),
+        ({"PORT": "9012", "THREADER_PORT": "9011"}, 9011),
+        ({"PORT": "9012", "THREADER_PORT": " "}, 9012),
+        ({"PORT": "nonsense", "THREADER_PORT": "9011"}, 9011),
+        ({"PORT": "nonsense"}, 9009),
+    ],
+)
+def test_the_port_of_an_instance(environ: dict[str, str], port: int) -> None:
+    assert Settings.from_env(environ).threader_port == port
+
+
+@pytest.mark.parametrize(
+    ("port", "told"),
+    [
+        ("nonsense", "PORT: expected a whole number, got 'nonsense'"),
+        ("0", "PORT: 0 is not between 1 and 65535"),
+        ("tcp://10.0.0.1:80", "PORT: expected a whole number, got 'tcp://10.0.0.1:80'"),
+    ],
+)
+def test_a_port_that_is_none_stops_the_threader_and_nobody_else(port: str, told: str) -> None:
+    found = Settings.from_env({"PORT": port})
+    assert (found.exposed(), found.threader_exposed()) == ([], [told])
+    assert Settings.from_env({"PORT": port, "AUTOHEAL_ALLOW_INSECURE": "1"}).threader_exposed() == [told]
+    assert Settings.from_env({"PORT": port, "THREADER_PORT": "9011"}).threader_exposed() == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({}, []),
+        ({"AUTOHEAL_PUBLIC_URL": PUBLIC}, []),
+        ({"AUTOHEAL_HOST": "0.0.0.0", "AUTOHEAL_WEBHOOK_TOKEN": "w" * 16}, []),
+        ({"AUTOHEAL_HOST": "0.0.0.0", "AUTOHEAL_WEBHOOK_TOKEN": "w" * 16, "AUTOHEAL_ADMIN_TOKEN": "a"}, []),
+        ({"AUTOHEAL_HOST": "0.0.0.0", "AUTOHEAL_ALLOW_INSECURE": "1"}, []),
+        ({"AUTOHEAL_HOST": "0.0.0.0"}, ["AUTOHEAL_WEBHOOK_TOKEN: needed to listen off loopback"]),
+        (
+            {"AUTOHEAL_HOST": "::", "AUTOHEAL_WEBHOOK_TOKEN": "hush"},
+            ["AUTOHEAL_WEBHOOK_TOKEN: needs 16 characters to listen off loopback"],
+        ),
+    ],
+)
+def test_what_the_threader_needs_to_listen(environ: dict[str, str], told: list[str]) -> None:
+    assert Settings.from_env(environ).threader_exposed() == told
+
+
+@pytest.mark.parametrize(
+    ("environ", "configured"),
+    [
+        ({}, False),
+        ({"SLACK_SIGNING_SECRET": "s"}, False),
+        ({"SLACK_BOT_TOKEN": "xoxb-1-2-a"}, True),
+        ({"SLACK_WEBHOOK_URL": WEBHOOK}, True),
+        ({"SLACK_BOT_TOKEN": "xoxb-1-2-a", "SLACK_WEBHOOK_URL": WEBHOOK, "SLACK_SIGNING_SECRET": "s"}, True),
+    ],
+)
+def test_whether_anything_can_be_posted(environ: dict[str, str], configured: bool) -> None:
+    assert Settings.from_env(environ).slack_configured is configured
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ("xoxp-hush-hush", ", not a user's token"),
+        ("xapp-1-hush-hush", ", not an app-level token"),
+        ("xoxe.xoxb-1-hush", ", not a token that expires; switch token rotation off in the app"),
+        ("xoxb-", ""),
+        ("xoxb-hush hush", ""),
+        ("XOXB-hush", ""),
+        ("Bearer xoxb-hush", ""),
+        ("xoxb-" + "hush" * 200, ""),
+        ("xoxb-hush\nX: y", ""),
+        (WEBHOOK, ""),
+    ],
+)
+def test_what_is_no_bot_token_is_told_without_showing_it(given: str, kind: str) -> None:
+    (said,) = mistakes(SLACK_BOT_TOKEN=given)
+    assert said == f"SLACK_BOT_TOKEN: expected a bot token, which begins with xoxb-{kind}"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        WEBHOOK,
+        "https://chat.example/hooks/abc",
+        "http://127.0.0.1:8080/services/T/B/X",
+        "http://[::1]:8080/services/T/B/X",
+        "http://localhost/services/T/B/X",
+    ],
+)
+def test_incoming_webhooks(given: str) -> None:
+    found = Settings.from_env({"SLACK_WEBHOOK_URL": f"{given}\r", "SLACK_BOT_TOKEN": " xoxb-1-a "})
+    assert found.slack_webhook_url == Secret(given)
+    assert found.slack_bot_token == Secret("xoxb-1-a")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("http://hooks.slack.com/services/T/B/hush", "expected an https:// URL: whoever reads this one can post"),
+        ("http://10.0.0.1/services/T/B/hush", "expected an https:// URL: whoever reads this one can post"),
+        ("http://127.0.0.1.example/T/B/hush", "expected an https:// URL: whoever reads this one can post"),
+        ("https://hooks.slack.com", "the URL has no path, such as /services/T…/B…/…; copy all of it"),
+        ("https://hooks.slack.com/", "the URL has no path, such as /services/T…/B…/…; copy all of it"),
+        ("https://u:hush@h/x", "a URL with a name or password in it would show in logs and in the trail"),
+        ("https://h/x?hush=1", "a URL without ? and # is needed"),
+        ("https://h/hu sh", "expected an https:// URL"),
+        ("ftp://h/hush", "expected an https:// URL"),
+        ("xoxb-hush", "expected an https:// URL, not a token; a bot's goes into SLACK_BOT_TOKEN"),
+    ],
+)
+def test_what_is_no_incoming_webhook_is_told_without_showing_it(given: str, told: str) -> None:
+    assert mistakes(SLACK_WEBHOOK_URL=given) == [f"SLACK_WEBHOOK_URL: {told}"]
+    assert "hush" not in told
+
+
+def test_what_is_secret_about_slack_is_taken_out_of_a_text() -> None:
+    settings = Settings.from_env({"SLACK_BOT_TOKEN": "xoxb-hush-hush", "SLACK_WEBHOOK_URL": WEBHOOK})
+    told = f"POST {WEBHOOK} with xoxb-hush-hush, and /services/T0/B0/hush-hush moved"
+    assert settings.mask(told) == "POST *** with ***, and /*** moved"

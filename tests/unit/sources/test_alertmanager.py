@@ -107,6 +107,88 @@ def test_text_that_looks_like_a_command_is_text(text: str) -> None:
     assert one(labels={"alertname": text}).alertname == text
 
 
+# ---- what conversations need beside --------------------------------------------------------------------------------
+
+PRINT = "00000000000000ab"
+
+
+def beside(item: dict[str, Any] | None = None, **other: Any) -> Delivery:
+    return parse(body({**GOOD, "fingerprint": PRINT, **(item or {})}, **other), NOW)
+
+
+def test_what_a_group_is_called_what_was_left_out_and_where_it_is_seen() -> None:
+    found = beside({"generatorURL": "http://p/graph?g0.expr=up"}, groupLabels={"alertname": "A"}, truncatedAlerts=3)
+    assert (found.group_labels, found.truncated) == ({"alertname": "A"}, 3)
+    assert found.urls == {PRINT: "http://p/graph?g0.expr=up"}
+
+
+def test_what_was_not_sent_is_empty() -> None:
+    for found in (parse(body(GOOD), NOW), Delivery([])):
+        assert (found.group_labels, found.truncated, found.urls) == ({}, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"a": "b", "n": 1, "": "x", "z": None}, {"a": "b"}),
+        ({"a": "\0", "\ud800": "x"}, {"a": r"\u0000", r"\ud800": "x"}),
+        ({"a": "x" * 5000}, {"a": "x" * 1000}),
+        ({f"l{n}": "v" for n in range(300)}, {f"l{n}": "v" for n in range(50)}),
+        (None, {}),
+        ([], {}),
+        ("x", {}),
+        (5, {}),
+    ],
+)
+def test_group_labels_are_bounded_and_refuse_nobody(given: Any, read: dict[str, str]) -> None:
+    found = beside(groupLabels=given)
+    assert found.group_labels == read
+    assert len(found.alerts) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [(0, 0), (7, 7), (-1, 0), (10**30, 1_000_000), (True, 0), (1.5, 0), ("3", 0), (None, 0), ([], 0)],
+)
+def test_how_many_were_left_out_is_a_number_whatever_comes(given: Any, read: int) -> None:
+    assert beside(truncatedAlerts=given).truncated == read
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "x",
+        "/graph",
+        "javascript:alert(1)",
+        "ftp://p/",
+        "http://",
+        "http:///graph",
+        "http://p/a b",
+        "http://p/\u2028",
+        "http://p/a\nb",
+        "http://p/\0",
+        "http://p/\ud800",
+        "http://p/" + "x" * 2000,
+        None,
+        5,
+        ["http://p/"],
+    ],
+)
+def test_what_is_no_link_is_left_out(url: Any) -> None:
+    found = beside({"generatorURL": url})
+    assert found.urls == {}
+    assert [alert.fingerprint for alert in found.alerts if isinstance(alert, Alert)] == [PRINT]
+
+
+def test_a_link_belongs_to_its_own_alert_whatever_is_refused_beside_it() -> None:
+    items = [{"labels": {"n": "1"}, "generatorURL": "http://p/1"}, {"labels": {}, "generatorURL": "http://p/2"}]
+    items += [{"labels": {"n": "3"}}, {"labels": {"n": "4"}, "generatorURL": "https://p/4"}]
+    found = parse(body(*items, "x"), NOW)
+    assert [isinstance(alert, Refused) for alert in found.alerts] == [False, True, False, False, True]
+    assert found.urls == {fingerprint({"n": "1"}): "http://p/1", fingerprint({"n": "4"}): "https://p/4"}
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -183,20 +265,29 @@ valid = st.fixed_dictionaries(
         "startsAt": times,
         "endsAt": times,
         "fingerprint": prints,
-        "generatorURL": text,
+        "generatorURL": text | text.map("http://p/{}".format),
         "whatever": st.none() | st.integers() | st.lists(text),
     },
 )
 deliveries = st.fixed_dictionaries(
     {"alerts": st.lists(valid, min_size=1, max_size=5)},
-    optional={"version": st.just("4"), "receiver": text, "groupKey": text, "externalURL": text, "status": text},
+    optional={
+        **dict.fromkeys(("receiver", "groupKey", "externalURL", "status"), text),
+        "version": st.just("4"),
+        "groupLabels": st.dictionaries(text, text, max_size=60),
+        "truncatedAlerts": st.integers(),
+    },
 )
+
+
+def whole(found: Delivery) -> tuple[Any, ...]:
+    return found, found.group_labels, found.truncated, found.urls
 
 
 @given(deliveries, st.booleans())
 def test_both_ways_agree_on_what_is_valid(data: dict[str, Any], ascii_only: bool) -> None:
     encoded = json.dumps(data, ensure_ascii=ascii_only).encode()
-    assert parse(encoded, NOW) == alertmanager._carefully(encoded, NOW)
+    assert whole(parse(encoded, NOW)) == whole(alertmanager._carefully(encoded, NOW))
 
 
 def test_large_deliveries_of_small_alerts_go_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,12 +304,16 @@ anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.
 odd_alert = st.fixed_dictionaries(
     {},
     optional=dict.fromkeys(
-        ("labels", "annotations", "status", "startsAt", "endsAt", "fingerprint"), anything | pairs | times
+        ("labels", "annotations", "status", "startsAt", "endsAt", "fingerprint", "generatorURL"),
+        anything | pairs | times,
     ),
 )
 odd = st.fixed_dictionaries(
     {"alerts": st.lists(odd_alert | valid | anything, max_size=4) | anything},
-    optional={"version": anything | st.just("4"), "receiver": anything, "externalURL": anything},
+    optional={
+        "version": anything | st.just("4"),
+        **dict.fromkeys(("receiver", "externalURL", "groupLabels", "truncatedAlerts"), anything),
+    },
 )
 
 
@@ -241,6 +336,7 @@ def test_no_json_breaks_it(data: Any) -> None:
     found = read(json.dumps(data).encode())
     if isinstance(found, Delivery):
         json.dumps([item.labels for item in found.alerts if isinstance(item, Alert)], ensure_ascii=False).encode()
+        json.dumps(whole(found)[1:], ensure_ascii=False).encode()
         assert len(found.alerts) == len(data["alerts"])
 
 
