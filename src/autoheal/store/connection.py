@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from autoheal.core.errors import Permanent
+from autoheal.engine.ports import StoreUnavailable
 
 BUSY_SECONDS = 5.0
 """How long to wait for another process that writes the same SQLite file."""
@@ -116,6 +117,20 @@ def reason(error: BaseException, url: URL) -> str:
     return said
 
 
+@contextmanager
+def told(engine: Engine, what: str) -> Iterator[None]:
+    """The driver's errors as the store's. What the database refuses because of what it says is Permanent: to send it
+    again is no use."""
+    try:
+        yield
+    except (engine.dialect.loaded_dbapi.Error, SQLAlchemyError) as error:
+        bare = getattr(error, "orig", None) or error
+        said = f"{what}: {reason(error, engine.url)}"
+        if type(bare).__name__ == "IntegrityError" or (getattr(bare, "sqlstate", None) or "")[:2] in ("22", "23"):
+            raise Permanent(said) from error
+        raise StoreUnavailable(said) from error
+
+
 def writer(url: str) -> Engine:
     """The engine of the one who writes; a transaction on it excludes every other writer from its first statement
     (SQLite) or from when it has locked the head (PostgreSQL)."""
@@ -126,6 +141,12 @@ def writer(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_writer)
     event.listen(engine, "begin", _begin_immediate)
     return engine
+
+
+def pool_writer(url: str, pool_size: int) -> Engine:
+    """An engine on PostgreSQL for writers that lock rows of their own, not the head: several at a time."""
+    attributes = {"target_session_attrs": "read-write"}
+    return _postgres(url, WRITER, attributes, pool_size=pool_size, max_overflow=2, pool_timeout=5)
 
 
 def second_writer(url: str) -> Engine:

@@ -1,10 +1,10 @@
-"""The tables: the ledger's events and head, the engine's facts and remediations."""
+"""The tables: the ledger's events and head, the engine's facts and remediations, the threader's conversations."""
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, Table, Text
 
-VERSION = "0002"
+VERSION = "0003"
 """The Alembic revision that this code reads and writes."""
 
 metadata = MetaData()
@@ -90,6 +90,98 @@ claims = Table(
 )
 """Leases of the processes on one ledger (`store.claims`): who has what until when, by the database's clock. Empty on
 SQLite."""
+
+# ---- conversations (store.threads); empty in an SQLite ledger: there they have a file of their own -----------------
+
+threads = Table(
+    "threads",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("data", Text, nullable=False),
+    Column("unsaid", Text, nullable=False),
+    Column("lines", Integer, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("open", Integer, nullable=False),
+    Column("due", Double),
+    Column("updated", Double, nullable=False),
+)
+"""Conversations. `unsaid` is what is still to be posted, `lines` how much that is; `place`: where it stands in Slack;
+`due`: when the time alone changes something."""
+Index("threads_updated", threads.c.updated, threads.c.key)
+Index("threads_open", threads.c.key, sqlite_where=threads.c.open == 1, postgresql_where=threads.c.open == 1)
+Index(
+    "threads_due", threads.c.due, sqlite_where=threads.c.due.is_not(None), postgresql_where=threads.c.due.is_not(None)
+)
+Index("threads_lines", threads.c.lines, sqlite_where=threads.c.lines > 0, postgresql_where=threads.c.lines > 0)
+
+thread_members = Table(
+    "thread_members",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("alertname", Text, nullable=False),
+)
+"""Which alerts each conversation is about."""
+Index("thread_members_key", thread_members.c.key)
+Index("thread_members_alertname", thread_members.c.alertname)
+
+thread_work = Table(
+    "thread_work",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("bucket", Text, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("owner", Text),
+    Column("until", Double),
+    Column("job", Text),
+    Column("tries", Integer, nullable=False),
+    Column("since", Double, nullable=False),
+)
+"""What is to be done in Slack: from `at` on, the smallest `rank` first, then whatever is wanted `since` longest.
+`owner` has it until `until`; `job` is what it was about to send."""
+Index("thread_work_order", thread_work.c.rank, thread_work.c.since, thread_work.c.key)
+
+thread_buckets = Table(
+    "thread_buckets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("tat", Double, nullable=False),
+    Column("shut", Double, nullable=False),
+)
+"""Rates that all processes share: GCRA's theoretical arrival time, and until when nothing passes at all."""
+
+thread_channels = Table(
+    "thread_channels",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("checked", Double, nullable=False),
+)
+
+thread_strays = Table(
+    "thread_strays",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("id", _BIG, primary_key=True, autoincrement=False),
+    Column("data", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+"""News of alerts that have no conversation yet."""
+
+thread_cursor = Table(
+    "thread_cursor",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("id", _BIG, nullable=False),
+)
+"""One row (`one` = 1): the last event of the ledger that the conversations know, -1 before the first."""
+
+THREADS = (threads, thread_members, thread_work, thread_buckets, thread_channels, thread_strays, thread_cursor)
 
 
 def number(remediation_id: str) -> int:

@@ -1,26 +1,30 @@
-"""Move an embedded ledger into an empty PostgreSQL: every row as it is, ids and chain kept, all of it or nothing."""
+"""Move an embedded ledger, and the conversations beside it, into an empty PostgreSQL: every row as it is, ids and chain
+kept, all of it or nothing."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, Text, select, text, update
+from sqlalchemy import Column, Connection, Table, Text, delete, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from autoheal.core.errors import Permanent
 from autoheal.engine.ports import Head
 from autoheal.store import lines as files
 from autoheal.store import migrate, partitions, schema
+from autoheal.store.connection import sqlite_url
 from autoheal.store.lock import DirectoryHeld, DirectoryLock
 from autoheal.store.session import place, translated, unlimited, visit
 from autoheal.store.sqlite import database_path, database_url
+from autoheal.store.threads import threads_path
+from autoheal.store.threads_file import is_made
 from autoheal.store.verify import Reading, Report, head_of, verify_database
 
 NOTE = "MOVED"
@@ -30,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 """Called now and then with what is being done, rows done and rows to do."""
 
 MOVES = (schema.events, schema.clock_steps, schema.facts, schema.remediations)
-"""The tables that are copied, row by row; the head is set at the end."""
+"""The ledger's tables that are copied, row by row; the head is set at the end. Then those of the conversations."""
 
 _BATCH = 2000
 
@@ -59,7 +63,8 @@ class Stock:
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """What was moved. `sha256`: of the lines as `audit export` writes them; `already`: an earlier import did it."""
+    """What was moved. `sha256`: of the lines as `audit export` writes them; `already`: an earlier import did it.
+    `conversations`: how many of them."""
 
     first: int
     head: Head
@@ -67,6 +72,7 @@ class Transferred:
     remediations: int
     sha256: str = ""
     already: bool = False
+    conversations: int = 0
 
 
 def refuse_if_moved(directory: Path) -> None:
@@ -124,15 +130,26 @@ def transfer(directory: Path, url: str, progress: Progress = lambda what, done, 
             raise LedgerDamaged(directory, report)
         if report.first_id is None:
             raise Permanent(f"the ledger in {directory} has no events: there is nothing to move")
-        with Reading(source_url) as source, visit(url) as target:
+        with ExitStack() as stack:
+            source, talks = stack.enter_context(Reading(source_url)), _conversations(directory, stack)
+            target = stack.enter_context(visit(url))
             _prepare(target, url)
-            moved = _already(source, target, report) or _move(source, target, report, progress)
+            moved = _already(source, target, report) or _move(source, talks, target, report, progress)
             if not (moved.already and (directory / NOTE).exists()):
                 now = target.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one()
                 _mark(directory, url, moved.head, float(now))
             if not moved.already:
                 _tidy(target, progress)
         return moved
+
+
+def _conversations(directory: Path, stack: ExitStack) -> Connection | None:
+    """The file of the conversations, None where there is none. SchemaMismatch where it is of another version."""
+    path = threads_path(directory)
+    if not path.exists():
+        return None
+    found = stack.enter_context(Reading(sqlite_url(path)))
+    return found if is_made(found, path) else None
 
 
 def _must_exist(directory: Path) -> None:
@@ -213,7 +230,8 @@ def _already(source: Connection, target: Connection, report: Report) -> Transfer
 def _must_be_empty(target: Connection) -> None:
     """Under the head's lock: whoever else wants to write waits until all is there."""
     row = target.execute(select(schema.head.c.id).where(schema.head.c.one == 1).with_for_update()).first()
-    found = [table.name for table in MOVES if target.execute(select(table).limit(1)).first() is not None]
+    tables = [*MOVES, *(table for table in schema.THREADS if table is not schema.thread_cursor)]
+    found = [table.name for table in tables if target.execute(select(table).limit(1)).first() is not None]
     if row is None or row.id != 0 or found:
         what = ", ".join(found) or "head"
         raise TargetNotEmpty(f"the database is not empty ({what}): give DATABASE_URL an empty database")
@@ -246,7 +264,9 @@ class _Digest:
         return self.count, self.columns.hexdigest(), self.lines.hexdigest()
 
 
-def _move(source: Connection, target: Connection, report: Report, progress: Progress) -> Transferred:
+def _move(
+    source: Connection, talks: Connection | None, target: Connection, report: Report, progress: Progress
+) -> Transferred:
     head = head_of(source)
     with _transaction(target):
         _must_be_empty(target)
@@ -259,7 +279,11 @@ def _move(source: Connection, target: Connection, report: Report, progress: Prog
         if sent["events"].count != report.checked or files.hash_of(newest) != head.hash != report.last_hash:
             raise Permanent("the ledger changed while it was read: does something else write to it?")
         target.execute(update(schema.head).where(schema.head.c.one == 1).values(id=head.id, hash=head.hash, ts=head.ts))
-        for table in MOVES:
+        if talks is not None:
+            target.execute(delete(schema.thread_cursor))  # the one that the schema came with
+            for table in schema.THREADS:
+                sent[table.name] = _send(talks, target, table, progress)
+        for table in (*MOVES, *(schema.THREADS if talks is not None else ())):
             arrived = _read_back(target, table, sent[table.name].count, progress)
             if arrived.result() != sent[table.name].result():
                 raise Permanent(f"what arrived in {table.name} is not what was sent; nothing was kept")
@@ -271,6 +295,7 @@ def _move(source: Connection, target: Connection, report: Report, progress: Prog
         sent["facts"].count,
         sent["remediations"].count,
         sent["events"].lines.hexdigest(),
+        conversations=sent["threads"].count if talks is not None else 0,
     )
 
 
@@ -336,7 +361,7 @@ def _tidy(target: Connection, progress: Progress) -> None:
     """Let the planner know what is there now. All is moved already: an error here is none."""
     progress("tidying up", 0, 0)
     with suppress(SQLAlchemyError):
-        target.exec_driver_sql("VACUUM (ANALYZE) " + ", ".join(table.name for table in MOVES))
+        target.exec_driver_sql("VACUUM (ANALYZE) " + ", ".join(table.name for table in (*MOVES, *schema.THREADS)))
 
 
 # ---- the mark ---------------------------------------------------------------------------------------------------

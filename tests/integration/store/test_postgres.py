@@ -169,7 +169,7 @@ def test_a_schema_behind_is_refused_until_it_is_upgraded(empty_postgres_url: str
     with engine.begin() as link:
         command.upgrade(migrate._config(link), "0001")
     engine.dispose()
-    with pytest.raises(SchemaMismatch, match=r"0001, .* needs 0002: run `autoheal db upgrade`"):
+    with pytest.raises(SchemaMismatch, match=rf"0001, .* needs {VERSION}: run `autoheal db upgrade`"):
         connect(empty_postgres_url)
     assert migrate.upgrade(empty_postgres_url) and not migrate.upgrade(empty_postgres_url)
     assert add(connect(empty_postgres_url)).id == 1
@@ -290,6 +290,17 @@ def test_a_frozen_holder_is_thrown_out(postgres_url: str, connect: Connect) -> N
     assert 1.5 < waited < 4.5
     frozen.reopen()
     assert frozen.load().head.id == 1 and add(frozen).id == 2
+
+
+def test_one_that_freezes_with_the_head_in_hand_is_thrown_out(postgres_url: str, connect: Connect) -> None:
+    """Before it has said anything more; nothing but the limit on idle transactions ends that before PostgreSQL 17."""
+    frozen, other = connect(postgres_url), connect(postgres_url)
+    waited = 0.0
+    with pytest.raises(StoreUnavailable), frozen.transaction():
+        began = time.monotonic()
+        assert add(other).id == 1
+        waited = time.monotonic() - began
+    assert 1.5 < waited < 4.5
 
 
 def test_one_that_freezes_amid_a_statement_is_thrown_out(

@@ -19,12 +19,14 @@ import pytest
 
 from autoheal.core.errors import Permanent
 from autoheal.core.moves.service import Stopped
+from autoheal.engine.clock import SystemClock
 from autoheal.engine.ports import Fact, Head, RemediationRow, StoreUnavailable
 from autoheal.store import schema, transfer
 from autoheal.store.lock import DirectoryHeld
 from autoheal.store.query import Reader
 from autoheal.store.replay import verify_state
 from autoheal.store.sqlite import SqliteLedger, database_path, database_url
+from autoheal.store.threads import Channel, Threads, threads_url
 from autoheal.store.transfer import LedgerDamaged, TargetNotEmpty, refuse_if_moved
 from autoheal.store.verify import verify_database
 from tests.databases import Postgres, postgres
@@ -50,8 +52,8 @@ def directory(lived: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(lived, tmp_path / "data"))
 
 
-def in_sqlite(directory: Path, table: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(database_path(directory))) as connection:
+def in_sqlite(directory: Path, table: str, file: str = "ledger.db") -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(directory / file)) as connection:
         return sorted(connection.execute(f"SELECT * FROM {table}").fetchall(), key=repr)
 
 
@@ -86,7 +88,57 @@ def test_every_row_of_every_table_arrives_as_it_is(directory: Path, empty_postgr
 
 def test_every_table_is_either_moved_or_known_not_to_be() -> None:
     moved = {table.name for table in transfer.MOVES}
-    assert moved | {"head", "claims"} == set(schema.metadata.tables)
+    conversations = {table.name for table in schema.THREADS}
+    assert moved | conversations | {"head", "claims"} == set(schema.metadata.tables)
+
+
+def test_the_conversations_beside_the_ledger_move_with_it(directory: Path, empty_postgres_url: str) -> None:
+    talk(directory)
+    moved = transfer.transfer(directory, empty_postgres_url)
+    assert moved.conversations == 2
+    for table in schema.THREADS:
+        rows = in_sqlite(directory, table.name, "threads.db")
+        assert rows and in_postgres(empty_postgres_url, table.name) == rows, table.name
+    with closing(Threads(empty_postgres_url, SystemClock())) as threads, threads.transaction() as book:
+        assert book.cursor() == 7 and book.keys_of(["f\tü"]) == {"f\tü": ["k\\N"]}
+        assert [work.key for work in book.claim("a", 30, 9)] == ["k\\N"]
+
+
+def test_a_file_in_which_nothing_was_made_yet_is_none(directory: Path, empty_postgres_url: str) -> None:
+    (directory / "threads.db").touch()
+    assert transfer.transfer(directory, empty_postgres_url).conversations == 0
+    assert in_postgres(empty_postgres_url, "thread_cursor") == [(1, -1)]
+
+
+def test_conversations_that_do_not_fit_keep_everything_from_moving(directory: Path, empty_postgres_url: str) -> None:
+    talk(directory)
+    with closing(sqlite3.connect(directory / "threads.db")) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(Permanent, match="version 99"):
+        transfer.transfer(directory, empty_postgres_url)
+    assert not (directory / transfer.NOTE).exists()
+
+
+def test_a_database_that_has_conversations_already_is_refused(directory: Path, empty_postgres_url: str) -> None:
+    with closing(Threads(empty_postgres_url, SystemClock())) as threads, threads.transaction() as book:
+        book.create("k")
+    with pytest.raises(TargetNotEmpty, match="threads"):
+        transfer.transfer(directory, empty_postgres_url)
+
+
+def talk(directory: Path) -> None:
+    """A row or two in each table of the conversations."""
+    with closing(Threads(threads_url(directory), SystemClock())) as threads, threads.transaction() as book:
+        for key in ("k\\N", "a"):
+            stored = book.create(key)
+            stored.data, stored.open, stored.due = '{"\\u0000": "tab\t"}', True, 0.1 + 0.2
+            book.save(stored, {"f\tü": "A \\. b"} if key != "a" else {})
+        book.want("k\\N", "post", "#a", 1, 0.0)
+        assert book.take("#a", 1.5, 2) is None
+        book.put_channel(Channel("#a", "C1", "ok", "", 1.5, 2.5))
+        book.stray("g", 5, "{}", 1.0)
+        book.cursor()
+        book.advance(7)
 
 
 def test_texts_and_numbers_that_are_hard_to_keep_arrive(tmp_path: Path, empty_postgres_url: str) -> None:

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from autoheal.core.moves.people import Acked, AckEnded, AckHides, Approve, Mark, Reject, Settle
+from autoheal.core.moves.people import Approve, Mark, Reject, SetCooldown, Settle
 from autoheal.core.moves.service import Heartbeat, PolicyLoaded, Started, Stopped
+from autoheal.core.moves.silences import Acked, AckEnded, AckHides, Extended, Refired
 from autoheal.core.turn import Move
 from autoheal.engine.head import HeadThread
 from autoheal.engine.ports import Fact, StoreUnavailable
@@ -87,7 +88,10 @@ def story(it: Headed) -> None:
     it.play(Acked("s1", {"alertname": "C"}, it.now + 60, "ann", "later"))
     it.play(Acked("s2", {"alertname": "D"}, it.now + 60, "ann"))
     it.play(AckHides("s1", {"f": {"labels": {"alertname": "C"}, "starts_at": T0}}))
-    it.play(AckEnded("s2", "expired"))
+    it.play(AckEnded("s2", "expired", watch=900.0))
+    it.play(Refired([alert("D", starts_at=it.now + 1)], {}))
+    it.play(Extended("s1", "s3", {"alertname": "C"}, it.now + 600, "ann", "10m"))
+    it.play(SetCooldown("stubborn", 45.0, "ann"))
     it.now -= 5  # the clock is set back
     it.hear(resolved("C", "i3", starts_at=it.now + 5), resolved("Other"))
     it.mode(True, True)
@@ -207,13 +211,21 @@ def test_facts_of_others_are_passed_over(database: Path) -> None:
 
 
 def test_what_an_acknowledgement_hides_is_outside_the_trail(database: Path) -> None:
-    assert ask(database, "select json_extract(data, '$.hides.f') from facts where space = 'ack'")[0][0] is not None
-    assert do(database, "update facts set data = json_set(data, '$.hides', json('{}')) where space = 'ack'") == 1
+    assert ask(database, "select json_extract(data, '$.hides.f') from facts where space = 'behind'")[0][0] is not None
+    assert do(database, "update facts set data = json_set(data, '$.hides', json('{}')) where space = 'behind'") == 1
     assert verified(database).ok
     do(database, "update facts set data = json_set(data, '$.actor', 'eve') where space = 'ack'")
     assert [(p.place, p.detail) for p in verified(database).problems] == [
-        ("fact ack s1", 'actor is "eve", the events make it "ann"')
+        ("fact ack s3", 'actor is "eve", the events make it "ann"')
     ]
+
+
+def test_an_acknowledgement_as_an_older_version_kept_it_is_whole(database: Path) -> None:
+    older = "json_set(json_remove(data, '$.starts_at', '$.first'), '$.hides', json('{}'), '$.seen', json('false'))"
+    assert do(database, f"update facts set data = {older} where space = 'ack'") == 1
+    assert verified(database).ok
+    do(database, "update facts set data = json_set(data, '$.first', 'eve') where space = 'ack'")
+    assert not verified(database).ok
 
 
 def test_fields_that_an_older_version_did_not_save_have_their_defaults(database: Path) -> None:
@@ -261,6 +273,7 @@ def test_every_fact_that_is_gone_is_named(database: Path, space: str) -> None:
 
 
 def test_all_facts_gone_are_all_named(database: Path) -> None:
+    do(database, "delete from facts where space = 'behind'")
     count = do(database, "delete from facts")
     assert verified(database).total == count
 

@@ -183,7 +183,7 @@ def test_a_newer_schema_is_refused_and_untouched(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as link:
         link.execute("UPDATE alembic_version SET version_num='9999'")
         link.commit()
-    with pytest.raises(migrate.SchemaMismatch, match=r"9999, newer than .*0002"):
+    with pytest.raises(migrate.SchemaMismatch, match=rf"9999, newer than .*{VERSION}"):
         SqliteLedger(tmp_path)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as link:
         link.execute(f"UPDATE alembic_version SET version_num='{VERSION}'")
