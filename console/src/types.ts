@@ -193,6 +193,8 @@ export interface RuleRow {
   match: string[];
   alertnames: string[];
   cooldown: number;
+  /** Who has set it, when, and what the policy says instead. */
+  cooldown_set?: { by: string; since: number; policy: number } | null;
   cooldown_by: string[];
   opt_in: boolean;
   approval: number | null;

@@ -5,7 +5,13 @@ import { GROUPS, KINDS, stateLabel } from "../src/lib/kinds";
 import { sentence } from "../src/lib/sentences";
 
 const CASES: Record<string, [Record<string, unknown>, string][]> = {
-  webhook_received: [[{ alerts: 3, source: "alertmanager", receiver: "autoheal" }, "3 alerts from alertmanager (autoheal)"]],
+  webhook_received: [
+    [{ alerts: 3, source: "alertmanager", receiver: "autoheal" }, "3 alerts from alertmanager (autoheal)"],
+    [{ alerts: 1, source: "prober", seen: [{ status: "firing" }] }, "1 alert from prober"],
+    [{ alerts: 1, source: "silence_watch", seen: [{ status: "resolved" }] }, "1 alert resolved behind a silence of ours"],
+    [{ alerts: 2, source: "silence_watch", seen: [{ status: "firing", behind: "s" }] }, "2 alerts hidden by a silence of ours"],
+    [{ alerts: 1, source: "silence_watch", seen: [{ status: "firing" }] }, "1 alert firing again after a silence of ours"],
+  ],
   webhook_rejected: [[{ count: 2, reason: "alert", problems: [{ field: "labels", problem: "missing" }] }, "2 alerts refused: alert (labels: missing)"]],
   decision_act: [[{ cmd: "docker restart a", attempt: 2 }, "Will run docker restart a, attempt 2"]],
   decision_skip: [
@@ -41,9 +47,18 @@ const CASES: Record<string, [Record<string, unknown>, string][]> = {
     [{ escalation: "k", reason: "by_hand", actor: "ann" }, "Escalation ended by ann"],
   ],
   marked: [[{ mark: "false_positive", actor: "ann" }, "Marked as false positive by ann"]],
-  ack: [[{ duration: "2h", actor: "ann", comment: "on it" }, "Silenced for 2h by ann: “on it”"]],
+  ack: [
+    [{ duration: "2h", actor: "ann", comment: "on it" }, "Silenced for 2h by ann: “on it”"],
+    [{ duration: "2h", actor: "bob", reason: "extended" }, "Silence extended by 2h, by bob"],
+    [{ actor: "carol", reason: "shortened" }, "Silence shortened, by carol"],
+  ],
   ack_ended: [[{ reason: "resolved" }, "Silence ended: the alert is resolved"], [{ reason: "by_hand", actor: "ann" }, "Silence ended: by hand, by ann"]],
   mode_changed: [[{ enabled: true, dry_run: false, before: { enabled: true, dry_run: true }, actor: "ann" }, "Mode dry run → live by ann"]],
+  cooldown_changed: [
+    [{ rule: "crm", cooldown: 300, before: 600, actor: "ann" }, "Cooldown of crm: 10m → 5m by ann"],
+    [{ rule: "crm", cooldown: 600, before: 300, reset: true, actor: "ann" }, "Cooldown of crm: 5m → 10m, as the policy says, by ann"],
+    [{ rule: "crm", before: 300, reset: true, reason: "rule_changed" }, "Cooldown of crm: 5m, for the rule was written anew"],
+  ],
   policy_loaded: [[{ rules: ["a", "b"], changed: false }, "Policy with 2 rules, as before"]],
   policy_rejected: [[{ error: "bad\nworse" }, "Policy refused, the old one holds: bad"]],
   heartbeat: [[{ enabled: false, dry_run: false, open: 2 }, "Alive: off, 2 open"]],

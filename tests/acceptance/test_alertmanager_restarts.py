@@ -77,7 +77,8 @@ def test_neither_a_resolve_is_told_nor_a_silence_ended_by_an_empty_memory(tmp_pa
         second = ack(service, "Second", "3s")
         service.await_event("ack_ended", silence_id=second)
         assert [e["silence_id"] for e in service.events(kind="ack_ended")] == [first, second]
-        assert "silence_watch" not in {e["source"] for e in service.events(kind="webhook_received")}
+        told = [one["status"] for e in service.events(kind="webhook_received") for one in e.get("seen", ())]
+        assert told == ["firing"], "what the silence hides, and no resolve"
         assert {s["id"]: s["status"]["state"] for s in one.silences()}[silence_id] == "active"
 
 

@@ -13,12 +13,14 @@ import pytest
 
 from autoheal.clients.alertmanager import AlertmanagerCluster
 from autoheal.clients.rfc3339 import to_text
-from autoheal.core.errors import Invalid, Permanent
+from autoheal.core.errors import Invalid, NotFound, Permanent
 from autoheal.engine.ports import Active, OutgoingAlert, Seen
 from autoheal.testing.alertmanager import FakeAlertmanager
-from tests.servers import alertmanager, wait_until
+from tests.servers import alertmanager, receiver_config, wait_until
 
 T = TypeVar("T")
+RECEIVER = "auto.heal+1"
+"""Its name in a webhook is another: `auto\\.heal\\+1`."""
 
 
 class Server(Protocol):
@@ -29,10 +31,12 @@ class Server(Protocol):
 @pytest.fixture(scope="module", params=["fake", "real"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if request.param == "fake":
-        with FakeAlertmanager(time.time) as fake:
+        with FakeAlertmanager(time.time, receiver=RECEIVER) as fake:
             yield fake
         return
-    with alertmanager(tmp_path_factory.mktemp("am"), "http://127.0.0.1:9/") as real:
+    config = receiver_config("http://127.0.0.1:9/")
+    config["route"]["receiver"] = config["receivers"][0]["name"] = RECEIVER
+    with alertmanager(tmp_path_factory.mktemp("am"), "", config=config) as real:
         yield real
 
 
@@ -79,6 +83,8 @@ def test_an_alert_is_seen_with_its_identity(server: Server) -> None:
     assert alert.starts_at == start
     assert (alert.silenced_by, alert.inhibited_by, alert.silenced_until) == ((), (), None)
     assert len(alert.fingerprint) == 16
+    assert alert.annotations == {"summary": "s"}
+    assert alert.receivers == (RECEIVER,)
 
 
 def test_an_end_in_the_past_resolves(server: Server) -> None:
@@ -143,6 +149,71 @@ def test_a_silence_is_exact(server: Server) -> None:
 
 def test_the_same_silence_twice_is_two(server: Server) -> None:
     assert silence(server, "Twice") != silence(server, "Twice")
+
+
+def found_silence(server: Server, name: str) -> Any:
+    (found,) = [one for one in ask(server, "silences") if one.id == name]
+    return found
+
+
+def test_a_silence_is_extended_and_shortened_under_its_id(server: Server) -> None:
+    name = silence(server, "Longer", 60)
+    before = found_silence(server, name)
+    for lasts in (7200.0, 7200.0, 30.0):
+        ends_at = round(before.starts_at + lasts, 3)
+        assert ask(server, "extend_silence", name, ends_at, "autoheal:bob", "still on it") == name
+        after = found_silence(server, name)
+        assert (after.ends_at, after.starts_at, after.matchers) == (ends_at, before.starts_at, before.matchers)
+        assert (after.state, after.created_by, after.comment) == ("active", "autoheal:bob", "still on it")
+    of_it = [one for one in ask(server, "silences") if one.matchers == before.matchers]
+    assert [one.id for one in of_it] == [name], "no second one"
+
+
+def test_a_silence_of_many_labels_is_extended_under_its_id(server: Server) -> None:
+    now = time.time()
+    labels = {name: f"{name} ä" for name in ("zone", "alertname", "job", "a", "instance")}
+    name = ask(server, "create_silence", labels, now, now + 60, "autoheal:ann", "c")
+    assert ask(server, "extend_silence", name, now + 600, "autoheal:ann", "c") == name
+
+
+def test_what_is_over_or_never_was_is_not_extended(server: Server) -> None:
+    name = silence(server, "Over")
+    ask(server, "expire_silence", name)
+    for one in (name, "00000000-0000-0000-0000-000000000000", "no-uuid"):
+        with pytest.raises(NotFound):
+            ask(server, "extend_silence", one, time.time() + 60, "autoheal:ann", "c")
+    with pytest.raises(Invalid):
+        ask(server, "extend_silence", "../alerts", time.time() + 60, "autoheal:ann", "c")
+    with pytest.raises(Permanent, match="400"):
+        ask(server, "extend_silence", silence(server, "Over"), time.time() - 60, "autoheal:ann", "c")
+
+
+def post_silence(server: Server, **body: Any) -> str:
+    answer = httpx.post(f"{server.url}/api/v2/silences", json=body, timeout=5)
+    assert answer.status_code == 200, answer.text
+    found: str = answer.json()["silenceID"]
+    return found
+
+
+@pytest.mark.parametrize("how", ["other matchers", "another order", "another start", "over"])
+def test_a_silence_that_cannot_stay_the_same_is_ended_and_a_new_one_made(server: Server, how: str) -> None:
+    """What `extend_silence` must not run into, and what it answers with where somebody else does."""
+    matchers = [dict(MATCHER, name="alertname", value=how), MATCHER]
+    now = time.time()
+    body = {"startsAt": to_text(now), "endsAt": to_text(now + 60), "createdBy": "x", "comment": "c"}
+    name = post_silence(server, matchers=matchers, **body)
+    if how == "over":
+        ask(server, "expire_silence", name)
+    elif how == "another start":
+        body["startsAt"] = to_text(now - 60)
+    elif how == "another order":
+        matchers = matchers[::-1]
+    else:
+        matchers = [*matchers, dict(MATCHER, name="more")]
+    other = post_silence(server, id=name, matchers=matchers, **body)
+    assert other != name
+    wait_until(lambda: found_silence(server, name).state == "expired")
+    assert found_silence(server, other).state == "active"
 
 
 def test_ending_what_has_ended_or_never_was_is_fine(server: Server) -> None:

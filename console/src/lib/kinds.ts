@@ -34,6 +34,7 @@ export const KINDS: Record<string, Kind> = {
   ack: kind("Acknowledged", "people", "People"),
   ack_ended: kind("Acknowledgement ended", "quiet", "People"),
   mode_changed: kind("Mode changed", "wait", "Service"),
+  cooldown_changed: kind("Cooldown changed", "wait", "Service"),
   policy_loaded: kind("Policy loaded", "quiet", "Service"),
   policy_rejected: kind("Policy refused", "bad", "Service"),
   heartbeat: kind("Heartbeat", "quiet", "Service"),

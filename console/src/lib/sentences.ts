@@ -116,8 +116,17 @@ function ruleCount(event: TrailEvent): string {
   return Array.isArray(event.rules) ? count(event.rules.length, "rule") : "a policy";
 }
 
+/** What the watch of our silences saw, which no webhook tells. */
+function watched(event: TrailEvent): string {
+  if (event.source !== "silence_watch" || !Array.isArray(event.seen)) return "";
+  const seen = event.seen as { status?: unknown; behind?: unknown }[];
+  if (seen.every((one) => one.status === "resolved")) return "resolved behind a silence of ours";
+  if (seen.every((one) => one.behind !== undefined)) return "hidden by a silence of ours";
+  return "firing again after a silence of ours";
+}
+
 const TELL: Record<string, Tell> = {
-  webhook_received: (e) => `${count(num(e.alerts) ?? 1, "alert")} from ${text(e.source) || "a sender"}${e.receiver ? ` (${text(e.receiver)})` : ""}`,
+  webhook_received: (e) => `${count(num(e.alerts) ?? 1, "alert")} ${watched(e) || `from ${text(e.source) || "a sender"}${e.receiver ? ` (${text(e.receiver)})` : ""}`}`,
   webhook_rejected: refused,
   decision_act: (e) => `Will run ${text(e.cmd) || "its action"}${(num(e.attempt) ?? 1) > 1 ? `, attempt ${num(e.attempt)}` : ""}`,
   decision_skip: skipped,
@@ -137,11 +146,16 @@ const TELL: Record<string, Tell> = {
   rejected: (e) => `Rejected${by(e)}${note(e)}`,
   settled,
   marked: (e) => `Marked as ${text(e.mark).replaceAll("_", " ") || "false positive"}${by(e)}${note(e)}`,
-  ack: (e) => `Silenced${e.duration ? ` for ${text(e.duration)}` : ""}${by(e)}${note(e)}`,
+  ack: (e) => e.reason === "extended" || e.reason === "shortened" ? `Silence ${text(e.reason)}${e.duration ? ` by ${text(e.duration)}` : ""}${e.actor ? `, by ${e.actor}` : ""}` : `Silenced${e.duration ? ` for ${text(e.duration)}` : ""}${by(e)}${note(e)}`,
   ack_ended: (e) => `Silence ended: ${reasonText(e.reason) || "over"}${e.reason === "by_hand" ? by(e).replace(" by", ", by") : ""}`,
   mode_changed: (e) => {
     const before = e.before as { enabled?: unknown; dry_run?: unknown } | undefined;
     return `Mode ${before ? `${modeName(before)} → ` : "is now "}${modeName(e)}${by(e)}`;
+  },
+  cooldown_changed: (e) => {
+    const to = num(e.cooldown) === null ? "" : ` → ${duration(num(e.cooldown)!)}`;
+    const why = e.reason === "rule_changed" ? ", for the rule was written anew" : e.reset ? ", as the policy says" : "";
+    return `Cooldown of ${text(e.rule) || "a rule"}: ${duration(num(e.before))}${to}${why}${why ? by(e).replace(" by", ", by") : by(e)}`;
   },
   policy_loaded: (e) => `Policy with ${ruleCount(e)}${e.changed === false ? ", as before" : ""}${e.actor ? `, by ${e.actor}` : ""}`,
   policy_rejected: (e) => `Policy refused, the old one holds: ${text(e.error).split("\n")[0]}`,

@@ -102,7 +102,8 @@ function Figure({ name, value, bad = false }: { name: string; value: string; bad
 /** The terms under which a rule acts, in words. */
 export function terms(rule: RuleRow): string[] {
   const by = rule.cooldown_by.length === 1 && rule.cooldown_by[0] === "alertname" ? "" : ` for each ${rule.cooldown_by.join(", ")}`;
-  const found = [`cooldown ${duration(rule.cooldown)}${by}`];
+  const set = rule.cooldown_set ? `, set by ${oneLine(rule.cooldown_set.by)} (the policy says ${duration(rule.cooldown_set.policy)})` : "";
+  const found = [`cooldown ${duration(rule.cooldown)}${by}${set}`];
   if (rule.max_attempts) found.push(`at most ${rule.max_attempts.count} in ${duration(rule.max_attempts.per)}`);
   found.push(rule.approval === null ? "no approval needed" : `asks for approval, ${duration(rule.approval)}`);
   found.push(rule.opt_in ? "the alert must opt in" : "needs no opt-in");

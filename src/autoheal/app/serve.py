@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import signal
 import socket
@@ -20,6 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from autoheal import __version__, actions
 from autoheal.app import logs
 from autoheal.app.assembly import lay, patiently
+from autoheal.app.conversing import Company, Conversing, standing
+from autoheal.app.server import QuietServer, listen, run_forever, server_config
 from autoheal.clients.alertmanager import AlertmanagerCluster
 from autoheal.clients.broker import CeleryBell
 from autoheal.clients.docker import DEFAULT_HOST
@@ -34,6 +35,7 @@ from autoheal.core.errors import Invalid, Permanent
 from autoheal.core.events import Event
 from autoheal.core.fold import fold
 from autoheal.core.moves.intake import AlertsArrived
+from autoheal.core.moves.people import SetCooldown, SetMode
 from autoheal.core.moves.service import PolicyLoaded, PolicyRejected, environment_of
 from autoheal.core.policy import Policy
 from autoheal.core.state import State
@@ -49,16 +51,16 @@ from autoheal.sources.prober import ProbeSource
 from autoheal.store.copy import AuditCopy
 from autoheal.store.restore import restore
 from autoheal.store.retention import prune
+from autoheal.threader.http import mount
+from autoheal.threader.interactive import Desk
 from autoheal.web.access import Access
 from autoheal.web.once import OnceTokens
-from autoheal.web.protocol import BoundedProtocol
 from autoheal.web.tail import Tail
 
 log = structlog.get_logger("serve")
 
 WITNESS_EVERY = 3600.0
 """Seconds between two lines in the process log that name the head's hash: a witness outside of the ledger."""
-CONNECTIONS = 4096
 PROBING: float = 15.0
 """Seconds for which one process asks the policy's probes without having to say so again."""
 RETAIN_EVERY = 3600.0
@@ -77,6 +79,8 @@ class Service:
         self.copy: AuditCopy | None = None
         if settings.copies:
             self.copy = AuditCopy(settings.audit_path, self.reader, settings.audit_segment_bytes)
+        self.conversing: Conversing | None = None
+        self.desk: Desk
         self.head = self.ground.head(self.policy)
         self.bell = CeleryBell(settings.redis_url.reveal()) if settings.redis_url is not None else None
         self.stop_asked = asyncio.Event()
@@ -140,6 +144,13 @@ class Service:
             insecure=settings.allow_insecure,
             public_url=settings.public_url,
         )
+        env = environment_of(settings.enabled, settings.dry_run)
+        if settings.slack_configured:
+            acks = self.engine.acks if self.alertmanagers is not None else None
+            ops = _Ops(self.engine, env)
+            policy = lambda: head.policy.threader  # noqa: E731
+            company = Company(head, acks, ops, policy, settings.public_url, metrics.registry)
+            self.conversing = Conversing(settings, self.ground, company)
         return Remediator(
             head=head,
             engine=self.engine,
@@ -150,7 +161,8 @@ class Service:
             once=OnceTokens(self.claims, clock.now, self._signing_key()),
             alertmanagers=self.alertmanagers,
             reload=self.reload,
-            env=environment_of(settings.enabled, settings.dry_run),
+            env=env,
+            heard=self.conversing.threader.intake.hear if self.conversing is not None else None,
             version=__version__,
             public_url=settings.public_url,
         )
@@ -179,13 +191,17 @@ class Service:
         self.remediator = self._wire()
         app = build(self.remediator)
         door: Door = app.state.door
+        if self.conversing is not None:
+            self.desk = mount(app, self.conversing.threader)
         if self.copy is not None:
             threading.Thread(target=self.copy.catch_up, name="copy", daemon=True).start()
         await self._start_engine()
         self.tail.start(self.head.state.last_id)
+        if self.conversing is not None:
+            await self.conversing.start()
         await self._probe()
         await asyncio.to_thread(self._resume_metrics)
-        server = _Server(_server_config(_alert_first(app, self.remediator, door)))
+        server = QuietServer(server_config(_alert_first(app, self.remediator, door)))
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
         chores = [
             asyncio.create_task(self._witness(), name="witness"),
@@ -223,12 +239,17 @@ class Service:
             task.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
         await self.prober.stop()
+        if self.conversing is not None:
+            self.conversing.threader.stopping = True
+            await self.desk.finish()
         await self.engine.stop()
         server.should_exit = True
         done, _ = await asyncio.wait({serving}, timeout=5)
         if not done:
             server.force_exit = True
             await asyncio.wait({serving}, timeout=2)
+        if self.conversing is not None:
+            await self.conversing.stop()
         for client in (self.alertmanagers, self.probes, self.prometheus):
             if client is not None:
                 await client.aclose()
@@ -239,6 +260,8 @@ class Service:
     def close(self) -> None:
         if self.copy is not None:
             self.copy.close()
+        if self.conversing is not None:
+            self.conversing.close()
         self.ground.close()
 
     def _signals(self) -> None:
@@ -340,6 +363,23 @@ class Service:
             await asyncio.sleep(RETAIN_EVERY)
 
 
+class _Ops:
+    """What an admin asks for by Slack."""
+
+    def __init__(self, engine: Engine, env: str) -> None:
+        self._engine, self._env = engine, env
+
+    async def cooldown(self, rule: str, seconds: float | None, actor: str) -> dict[str, Any]:
+        answer: dict[str, Any] = await self._engine.head.play(SetCooldown(rule, seconds, actor))
+        return answer
+
+    async def mode(self, enabled: bool, dry_run: bool, actor: str) -> dict[str, Any]:
+        return await self._engine.switch(SetMode(enabled, dry_run, actor, source="slack", env=self._env))
+
+    def status(self) -> dict[str, Any]:
+        return standing(self._engine.head)
+
+
 class _Intake:
     """Where our own sources hand in what they raise."""
 
@@ -402,53 +442,12 @@ def _alert_first(app: ASGIApp, service: Remediator, door: Door) -> ASGIApp:
     return dispatch
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, which leaves the signals to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _server_config(app: ASGIApp) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=BoundedProtocol,
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        ws="none",
-        limit_concurrency=CONNECTIONS,
-        proxy_headers=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=3,
-    )
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """The listening socket; Permanent with what to do where the address is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # named, for asyncio switches Nagle's algorithm off only where it is: 40 ms for each answer on a kept connection
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise Permanent(f"cannot listen on {host}:{port}: {error.strerror}; choose another AUTOHEAL_PORT") from error
-    listening.listen(2048)
-    listening.setblocking(False)
-    return listening
-
-
 def main(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; 0 after an orderly end. Raises Permanent for what the person must change."""
     logs.configure(settings.log_level, settings.log_format)
     _refuse_what_cannot_be(settings)
 
     async def life() -> None:
-        _allow_many_files()
         listening = listen(settings.host, settings.port)
         service = Service(settings, environment())
         try:
@@ -456,24 +455,8 @@ def main(settings: Settings) -> int:
         finally:
             service.close()
 
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(life())
-    else:
-        uvloop.run(life())
+    run_forever(life)
     return 0
-
-
-def _allow_many_files() -> None:
-    """Raise the soft limit of open files to the hard one, so that the bound on connections is ours."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def warn_of_short_tokens(settings: Settings) -> None:

@@ -19,7 +19,15 @@ _STYLES = {
     "green": ("action_ok", "verify_ok", "approved", "started"),
     "red": ("action_fail", "verify_fail", "webhook_rejected", "policy_rejected", "rejected"),
     "bold magenta": ("action_unknown", "escalated"),
-    "yellow": ("decision_hold", "approval_requested", "verify_inconclusive", "cancelled", "mode_changed", "marked"),
+    "yellow": (
+        "decision_hold",
+        "approval_requested",
+        "verify_inconclusive",
+        "cancelled",
+        "mode_changed",
+        "cooldown_changed",
+        "marked",
+    ),
     "cyan": ("action_dry_run",),
     "bold blue": ("decision_act", "action_started"),
     "dim": ("decision_skip", "heartbeat", "webhook_received"),
@@ -93,6 +101,19 @@ def _mode(event: Event) -> list[Text | str]:
     return [f"{was}{mode_name(event)}", *_by(event), f"({event.get('source')})" if event.get("source") else ""]
 
 
+def _cooldown(event: Event) -> list[Text | str]:
+    reason = "(the rule was written anew)" if event.get("reason") == "rule_changed" else ""
+    to = f"-> {_seconds(event['cooldown'])}" if event.get("cooldown") is not None else ""
+    back = "as the policy says" if event.get("reset") else ""
+    return [f"rule {event.get('rule', '?')}:", _seconds(event.get("before")), to, back, reason, *_by(event)]
+
+
+def _seconds(value: object) -> str:
+    from autoheal.core.duration import format_duration
+
+    return format_duration(value) if isinstance(value, int | float) and abs(value) < 1e12 else ""
+
+
 def mode_name(mode: Mapping[str, Any]) -> str:
     """``live``, ``dry run`` or ``off``."""
     if mode.get("dry_run"):
@@ -104,7 +125,20 @@ def _received(event: Event) -> list[Text | str]:
     return [
         f"{render.counted(event.get('alerts'), 'alert')} from {event.get('source', '?')}",
         str(event.get("receiver") or ""),
+        _seen(event.get("seen")) if event.get("source") == "silence_watch" else "",
     ]
+
+
+def _seen(seen: object) -> str:
+    """What the watch of our silences saw: how many are hidden, have resolved, fire again."""
+    found = [_word(one) for one in seen if isinstance(one, Mapping)] if isinstance(seen, list) else []
+    return f"({', '.join(f'{found.count(word)} {word}' for word in dict.fromkeys(found))})" if found else ""
+
+
+def _word(seen: Mapping[str, Any]) -> str:
+    if seen.get("status") == "resolved":
+        return "resolved"
+    return "hidden" if "behind" in seen else "fires again"
 
 
 def _refused(event: Event) -> list[Text | str]:
@@ -136,6 +170,7 @@ def _acked(event: Event) -> list[Text | str]:
 
 _SPECIAL: Mapping[str, Callable[[Event], list[Text | str]]] = {
     "mode_changed": _mode,
+    "cooldown_changed": _cooldown,
     "webhook_received": _received,
     "webhook_rejected": _refused,
     "policy_loaded": _policy,

@@ -27,7 +27,7 @@ HINTS = {
     "silenced": "end the silence: autoheal silence list, autoheal silence expire ID",
     "in_progress": "wait until that one ends, or: autoheal remediations cancel ID",
     "unsettled": "say how that one ended: autoheal remediations settle ID --outcome healed|failed",
-    "cooldown": "wait until it is over, or shorten cooldown of the rule (30s at least)",
+    "cooldown": "wait until it is over, or: autoheal cooldown RULE 5m (30s at least)",
     "budget": "wait until an attempt is older than the budget's time, or raise max_attempts of the rule",
     "breaker_open": "find out why it fails, wait until the breaker closes, or change limits.breaker",
     "blast_radius": "wait until fewer have started lately, or raise limits.blast_radius",

@@ -9,7 +9,22 @@ from typing import Annotated
 import typer
 
 from autoheal import __version__
-from autoheal.cli import ack, audit, db, doctor, mode, open, policy, provision, remediations, serve, smoke, worker
+from autoheal.cli import (
+    ack,
+    audit,
+    cooldown,
+    db,
+    doctor,
+    mode,
+    open,
+    policy,
+    provision,
+    remediations,
+    serve,
+    smoke,
+    threader,
+    worker,
+)
 from autoheal.cli.exits import Verbs
 
 app = typer.Typer(
@@ -42,6 +57,7 @@ def autoheal(
 app.command()(serve.serve)
 app.command()(serve.demo)
 app.command()(worker.worker)
+app.command()(threader.threader)
 app.command()(doctor.doctor)
 app.command()(smoke.smoke)
 app.command("open")(open.open_)
@@ -51,6 +67,7 @@ app.add_typer(audit.app, name="audit")
 app.command()(ack.ack)
 app.add_typer(ack.silence, name="silence")
 app.command()(mode.mode)
+app.command()(cooldown.cooldown)
 app.add_typer(remediations.app, name="remediations")
 app.add_typer(db.app, name="db")
 

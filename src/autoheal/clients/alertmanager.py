@@ -109,10 +109,34 @@ class AlertmanagerCluster:
             if found is None:
                 raise
             return found
+        return _silence_id(answer)
+
+    async def extend_silence(self, silence_id: str, ends_at: float, created_by: str, comment: str) -> str:
+        """Let a silence end at another time; its id. NotFound: there is none, or it is over.
+
+        Alertmanager keeps the id where it can; where not, it has ended the old silence and made a new one. Doing it
+        twice changes nothing. When an answer was lost it is looked for; where that cannot be seen, Unknown.
+        """
+        if not _ID.fullmatch(silence_id):
+            raise Invalid(f"{silence_id[:80]!r} is no silence's id")
+        _, answer = await self._first("GET", f"/api/v2/silence/{silence_id}")
         try:
-            return str(answer.json()["silenceID"])
-        except (KeyError, TypeError, Temporary) as error:
-            raise Unknown(f"answered {answer.text[:200]!r}, which names no silence") from error
+            found = answer.json()
+            over = found["status"]["state"] == "expired"
+            kept = {name: found[name] for name in ("id", "matchers", "startsAt")}
+        except (KeyError, TypeError) as error:
+            raise Temporary(f"something else than Alertmanager answered: {error!r}") from error
+        if over:
+            raise NotFound(f"silence {silence_id} is over")
+        body = {**kept, "endsAt": to_text(ends_at), "createdBy": created_by, "comment": comment}
+        try:
+            _, answer = await self._first("POST", "/api/v2/silences", json=body)
+        except Unknown:
+            made = await self._made(body, ends_at)
+            if made is None:
+                raise
+            return made
+        return _silence_id(answer)
 
     async def _made(self, body: Mapping[str, Any], ends_at: float) -> str | None:
         """The id of the silence that a lost answer would have named, if one can be seen."""
@@ -216,7 +240,22 @@ def _items(answer: Reply, path: str, read: Callable[[Mapping[str, Any]], T]) -> 
 def _seen(alert: Mapping[str, Any]) -> Seen:
     status = alert["status"]
     by, inhibited_by = tuple(status["silencedBy"]), tuple(status["inhibitedBy"])
-    return Seen(alert["fingerprint"], alert["labels"], to_seconds(alert["startsAt"]), by, inhibited_by)
+    return Seen(
+        alert["fingerprint"],
+        alert["labels"],
+        to_seconds(alert["startsAt"]),
+        by,
+        inhibited_by,
+        annotations=alert.get("annotations") or {},
+        receivers=tuple(receiver["name"] for receiver in alert.get("receivers") or ()),
+    )
+
+
+def _silence_id(answer: Reply) -> str:
+    try:
+        return str(answer.json()["silenceID"])
+    except (KeyError, TypeError, Temporary) as error:
+        raise Unknown(f"answered {answer.text[:200]!r}, which names no silence") from error
 
 
 def _latest(silences: Sequence[str], ends: Mapping[str, float]) -> float | None:

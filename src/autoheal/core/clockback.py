@@ -24,6 +24,14 @@ def clock_went_back(state: State, ts: float) -> None:
         if mark["at"] > ts:
             mark["at"] = ts
             state.touch("resolved", fingerprint)
+    for silence_id, ack in state.acks.items():
+        if ack.starts_at > ts:
+            ack.starts_at = ts
+            state.touch("ack", silence_id)
+    for silence_id, former in state.former.items():
+        if former.since > ts:
+            former.since = ts
+            state.touch("former", silence_id)
     _waits_shorten(state, ts)
 
 
@@ -34,6 +42,10 @@ def _waits_shorten(state: State, ts: float) -> None:
         if breaker.open_until > ts:
             breaker.open_until -= back
             state.touch("breaker", key)
+    for key, former in state.former.items():
+        if former.watched_until > ts:
+            former.watched_until -= back
+            state.touch("former", key)
     for remediation in state.remediations.values():
         if remediation.queued_at is not None and remediation.queued_at > ts:
             remediation.queued_at = ts

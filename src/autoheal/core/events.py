@@ -32,12 +32,17 @@ KINDS = (
     "ack",
     "ack_ended",
     "mode_changed",
+    "cooldown_changed",
     "policy_loaded",
     "policy_rejected",
     "heartbeat",
     "started",
     "stopped",
 )
+
+SILENCE_WATCH = "silence_watch"
+"""The `source` of what no webhook tells and the watch of our own silences saw. `seen` lists it, each with `status`;
+`behind` is the silence that hides it."""
 
 GENESIS = "0" * 64
 """What the first line of a ledger is chained to."""

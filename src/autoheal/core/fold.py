@@ -6,9 +6,21 @@ from collections.abc import Callable
 
 from autoheal.core.clockback import clock_went_back
 from autoheal.core.events import Event
+from autoheal.core.fold_silences import drop_old, fold_ack, fold_ack_ended, fold_received
 from autoheal.core.gates import RESOLVED_MEMORY
 from autoheal.core.remediation import FINAL, OPEN, RESERVED, RUNNING, VERIFYING, Remediation
-from autoheal.core.state import LIVE, MAX_STARTS, Ack, Breaker, Budget, Deferred, Escalation, Mode, Slot, State
+from autoheal.core.state import (
+    LIVE,
+    MAX_STARTS,
+    Breaker,
+    Budget,
+    Deferred,
+    Escalation,
+    Mode,
+    Override,
+    Slot,
+    State,
+)
 
 KEEP_SLOTS = 367 * 86400.0
 """Seconds after which a slot or budget that nothing needs any more is dropped."""
@@ -352,24 +364,6 @@ def _settled(state: State, event: Event) -> None:
     _moved(state, event)
 
 
-def _ack(state: State, event: Event) -> None:
-    silence_id = event["silence_id"]
-    state.acks[silence_id] = Ack(
-        silence_id,
-        event["labels"],
-        event["ends_at"],
-        event.get("actor", ""),
-        event.get("comment", ""),
-        event["ts"],
-    )
-    state.touch("ack", silence_id)
-
-
-def _ack_ended(state: State, event: Event) -> None:
-    if state.acks.pop(event["silence_id"], None) is not None:
-        state.touch("ack", event["silence_id"])
-
-
 # ---- the service itself ---------------------------------------------------------------------------------------------
 
 
@@ -390,6 +384,21 @@ def _policy_loaded(state: State, event: Event) -> None:
     state.touch("policy", "policy")
 
 
+def _cooldown_changed(state: State, event: Event) -> None:
+    """`deferred`: the alerts that wait for the end of this cooldown, and until when they wait now."""
+    rule, ts = event["rule"], event["ts"]
+    if event.get("reset"):
+        state.cooldowns.pop(rule, None)
+    else:
+        state.cooldowns[rule] = Override(event["cooldown"], event["rule_digest"], ts, event.get("actor", ""))
+    state.touch("cooldown", rule)
+    for fingerprint, until in event.get("deferred", {}).items():
+        entry = state.deferred.get(fingerprint)
+        if entry is not None and entry.until is not None:
+            entry.until = until
+            state.defer(entry)
+
+
 def _heartbeat(state: State, event: Event) -> None:
     """Once a minute: drop what nothing can need any more."""
     ts = event["ts"]
@@ -402,9 +411,11 @@ def _heartbeat(state: State, event: Event) -> None:
     for key in [key for key, mark in state.resolved.items() if mark["at"] < ts - KEEP_RESOLVED]:
         del state.resolved[key]
         state.touch("resolved", key)
+    drop_old(state, ts)
 
 
 _HANDLERS: dict[str, Callable[[State, Event], None]] = {
+    "webhook_received": fold_received,
     "decision_act": _decision_act,
     "decision_hold": _decision_hold,
     "decision_skip": _decision_skip,
@@ -422,9 +433,10 @@ _HANDLERS: dict[str, Callable[[State, Event], None]] = {
     "settled": _settled,
     "marked": _marked,
     "escalated": _escalated,
-    "ack": _ack,
-    "ack_ended": _ack_ended,
+    "ack": fold_ack,
+    "ack_ended": fold_ack_ended,
     "mode_changed": _mode_changed,
+    "cooldown_changed": _cooldown_changed,
     "policy_loaded": _policy_loaded,
     "heartbeat": _heartbeat,
 }

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from autoheal.core.alert import Alert
+from autoheal.core.cooldowns import cooldown_of, override_of
 from autoheal.core.errors import Invalid
-from autoheal.core.policy import MIN_COOLDOWN, Policy, Rule, key_of
+from autoheal.core.policy import Policy, Rule, key_of
 from autoheal.core.remediation import Remediation
 from autoheal.core.state import LIVE, Mode, State
 
@@ -173,17 +174,19 @@ def unsettled(case: Case) -> Verdict | None:
 
 
 def cooldown(case: Case) -> Verdict | str | None:
+    by, overrides = case.ruled, case.state.cooldowns
+    seconds, found = cooldown_of(by, overrides), override_of(by, overrides)
+    said = f"set to {seconds:.0f} s by {found.by}, the policy says {by.cooldown:.0f} s" if found else ""
     slot = case.state.slots.get(case.lane_key)
     if slot is None:
-        return None
+        return said or None
     if case.own is not None and case.own.started_at is not None:
         return "its own slot"
-    until = min(slot.started_at, case.now) + max(case.ruled.cooldown, MIN_COOLDOWN)
+    until = min(slot.started_at, case.now) + seconds
     if case.now < until:
-        return Verdict(
-            "skip", "cooldown", f"{until - case.now:.0f} s of {case.ruled.cooldown:.0f} s remain", until=until
-        )
-    return None
+        why = f"{until - case.now:.0f} s of {seconds:.0f} s remain"
+        return Verdict("skip", "cooldown", f"{why} ({said})" if said else why, until=until)
+    return said or None
 
 
 def budget(case: Case) -> Verdict | str | None:

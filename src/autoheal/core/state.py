@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -90,10 +90,10 @@ class Deferred:
 
 @dataclass(slots=True)
 class Ack:
-    """A silence that we made and watch.
+    """A silence that we made and watch: what the trail says of it.
 
-    `hides`: the alerts last seen behind it, by fingerprint (`labels`, `starts_at`); kept, so that a resolve while we
-    were away is told, and outside of the trail, which has the alerts themselves. `seen`: whether there ever was one.
+    `starts_at`: when the silence began; `first`: the id that it had at first, for Alertmanager may give another one to
+    a silence that is extended.
     """
 
     silence_id: str
@@ -102,8 +102,59 @@ class Ack:
     actor: str
     comment: str = ""
     created_at: float = 0.0
+    starts_at: float = 0.0
+    first: str = ""
+
+    @property
+    def key(self) -> str:
+        """What stays the same however often it is extended."""
+        return self.first or self.silence_id
+
+    @property
+    def since(self) -> float:
+        return self.starts_at or self.created_at
+
+
+@dataclass(slots=True)
+class Behind:
+    """What the watch last saw behind one of our silences, by the acknowledgement's `key`.
+
+    `hides`: the alerts by fingerprint (`labels`, `starts_at`), replaced as a whole, never changed in place; `seen`:
+    whether there ever was one. Kept, so that a resolve while we were away is told. It is outside of the trail, and only
+    the process that watches has it right: who takes over reads it from the ledger.
+    """
+
     hides: dict[str, dict[str, Any]] = field(default_factory=dict)
     seen: bool = False
+
+
+@dataclass(slots=True)
+class Former:
+    """A silence of ours that has ended. Until `watched_until` its alerts are watched on, for Alertmanager says nothing
+    of one that resolved behind it and fires again.
+
+    `since`: when the silence began; `told`: by fingerprint, the start of the latest episode that was told.
+    """
+
+    silence_id: str
+    labels: dict[str, str]
+    since: float
+    watched_until: float
+    key: str = ""
+    told: dict[str, float] = field(default_factory=dict)
+
+    def covers(self, labels: Mapping[str, str]) -> bool:
+        return all(labels.get(name, "") == value for name, value in self.labels.items())
+
+
+@dataclass(slots=True)
+class Override:
+    """A rule's cooldown (seconds) as a person has set it; it holds while the rule's digest is this one."""
+
+    cooldown: float
+    rule_digest: str
+    since: float = 0.0
+    by: str = ""
 
 
 @dataclass(slots=True)
@@ -133,6 +184,11 @@ class State:
     breakers: dict[str, Breaker] = field(default_factory=dict)
     deferred: dict[str, Deferred] = field(default_factory=dict)
     acks: dict[str, Ack] = field(default_factory=dict)
+    behind: dict[str, Behind] = field(default_factory=dict)
+    former: dict[str, Former] = field(default_factory=dict)
+    receivers: dict[str, float] = field(default_factory=dict)
+    """The receivers that Alertmanager named when it sent to us, and when each was heard of first."""
+    cooldowns: dict[str, Override] = field(default_factory=dict)
     escalations: dict[str, Escalation] = field(default_factory=dict)
     resolved: dict[str, dict[str, float]] = field(default_factory=dict)
     starts: dict[str, deque[tuple[str, float]]] = field(default_factory=lambda: {LIVE: deque(), DRY: deque()})
@@ -245,6 +301,8 @@ class State:
             return next(((at) for name, at in reversed(lane) if name == key), None), None
         if space == "resolved":
             return self.resolved.get(key), None
+        if space == "receiver":
+            return self.receivers.get(key), None
         item = self._spaces()[space].get(key)
         return (None, None) if item is None else (item, getattr(item, "until", None))
 
@@ -255,6 +313,9 @@ class State:
             "breaker": self.breakers,
             "deferred": self.deferred,
             "ack": self.acks,
+            "behind": self.behind,
+            "former": self.former,
+            "cooldown": self.cooldowns,
             "escalation": self.escalations,
         }
 
@@ -268,10 +329,22 @@ class State:
             self.starts[space.partition(":")[2]].append((key, data))
         elif space == "resolved":
             self.resolved[key] = data
+        elif space == "receiver":
+            self.receivers[key] = data
         elif space == "deferred":
             self.defer(Deferred(**data))
+        elif space == "ack":
+            self._load_ack(key, data)
         elif space in _TYPES:
             self._spaces()[space][key] = _TYPES[space](**data)
+
+    def _load_ack(self, key: str, data: Mapping[str, Any]) -> None:
+        """An acknowledgement; an older version kept what is behind it in the same fact."""
+        known = {"starts_at": data.get("created_at", 0.0), "first": key, **data}
+        hides, seen = known.pop("hides", None), known.pop("seen", None)
+        self.acks[key] = Ack(**known)
+        if hides is not None or seen is not None:
+            self.behind.setdefault(self.acks[key].key, Behind(hides or {}, bool(seen)))
 
     @classmethod
     def load(
@@ -301,6 +374,8 @@ class State:
                 yield f"start:{lane}", key, at
         for key, mark in self.resolved.items():
             yield "resolved", key, mark
+        for key, at in self.receivers.items():
+            yield "receiver", key, at
         for space, items in self._spaces().items():
             for key, item in items.items():
                 yield space, key, asdict(item)
@@ -310,6 +385,8 @@ _TYPES: dict[str, Any] = {
     "slot": Slot,
     "budget": Budget,
     "breaker": Breaker,
-    "ack": Ack,
+    "behind": Behind,
+    "former": Former,
+    "cooldown": Override,
     "escalation": Escalation,
 }

@@ -14,6 +14,8 @@ POINTS = (
     "before_outcome",
     "before_verdict",
 )
+THREADER_POINTS = ("threader.heard", "threader.claimed", "threader.sent", "threader.confirmed")
+"""The same on the way to Slack: alerts on disk, a message claimed, sent, confirmed."""
 
 _wanted = ""
 _countdown = 0
@@ -22,8 +24,9 @@ _countdown = 0
 def arm(point: str, after: int = 1) -> None:
     """End the process with SIGKILL when `point` is passed for the `after`-th time; only tests do this."""
     global _wanted, _countdown
-    if point not in POINTS:
-        raise ValueError(f"no crash point {point!r}; there are {', '.join(POINTS)}")
+    known = POINTS + THREADER_POINTS
+    if point not in known:
+        raise ValueError(f"no crash point {point!r}; there are {', '.join(known)}")
     _wanted, _countdown = point, after
 
 

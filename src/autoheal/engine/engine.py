@@ -20,6 +20,7 @@ from autoheal.engine.book import AlertBook
 from autoheal.engine.claims import LocalClaims
 from autoheal.engine.dispatch import Dispatcher
 from autoheal.engine.head import HeadThread
+from autoheal.engine.mode import switched
 from autoheal.engine.outbox import Outbox
 from autoheal.engine.ports import Claims, Clock, Doorbell, Fact, StoreUnavailable, World
 from autoheal.engine.presence import Attendance
@@ -33,8 +34,6 @@ DUE_LEASE: float = 10.0
 """Seconds for which a deferred alert that is due is one process's to decide again."""
 WAKE_LEASE: float = 2.0
 REMEDIATOR = "remediator"
-CONFIRM: float = 3.0
-"""Seconds that a change of the mode waits for the other processes to say that it has reached them."""
 TRY_AGAIN = 2.0
 """Seconds between two attempts to write while the store is down."""
 
@@ -87,7 +86,7 @@ class Engine:
             self.dispatcher = Dispatcher(head, beside.bell, claims, clock, fallback)
         self.verifier = Verifier(head, world.probes, self.book, clock, self.attendance)
         self.outbox = Outbox(head, world.alertmanagers, clock, options.public_url, claims)
-        self.acks = AckWatch(head, world.alertmanagers, clock, claims, beside.stored)
+        self.acks = AckWatch(head, world.alertmanagers, clock, claims, beside.stored, options.stale_after)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -149,23 +148,7 @@ class Engine:
         """Change the mode; answered when it has reached every living process, so that nothing starts any more under
         the old one. Who did not say so in time is named as `unconfirmed`: frozen, or cut off from the ledger, it may
         still begin, within seconds, what it was given leave for before."""
-        answer: dict[str, Any] = await self.head.play(move)
-        event_id = answer.pop("id")
-        if self.claims.alone:
-            return answer
-        deadline = self.clock.monotonic() + CONFIRM
-        while True:
-            try:
-                missing = await asyncio.to_thread(self.attendance.not_seen, event_id)
-            except StoreUnavailable as error:
-                log.warning("brake_not_confirmed", error=str(error))
-                missing = [process.instance for process in self.attendance.others()]
-            if not missing:
-                return answer
-            if self.clock.monotonic() >= deadline:
-                log.warning("brake_not_confirmed", instances=missing)
-                return answer | {"unconfirmed": missing}
-            await asyncio.sleep(0.02)
+        return await switched(self.head, self.attendance, self.clock, move)
 
     # ---- what the runner's threads ask -----------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from autoheal.core.alert import Alert
@@ -228,7 +228,7 @@ class Probes(Protocol):
 @dataclass(frozen=True, slots=True)
 class Seen:
     """An alert as an Alertmanager has it now. `silenced_by`: ids of silences that hide it; `silenced_until`: the
-    latest end of those (Unix seconds), None when not silenced or not known."""
+    latest end of those (Unix seconds), None when not silenced or not known; `receivers`: where it is sent to."""
 
     fingerprint: str
     labels: Mapping[str, str]
@@ -236,6 +236,8 @@ class Seen:
     silenced_by: tuple[str, ...] = ()
     inhibited_by: tuple[str, ...] = ()
     silenced_until: float | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    receivers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +289,9 @@ class Alertmanagers(Protocol):
         self, labels: Mapping[str, str], starts_at: float, ends_at: float, created_by: str, comment: str
     ) -> str:
         """Exact-match silence on the first that answers (the cluster spreads it); its id."""
+
+    async def extend_silence(self, silence_id: str, ends_at: float, created_by: str, comment: str) -> str:
+        """Let a silence end at another time; its id, which may be a new one. NotFound: there is none, or it is over."""
 
     async def expire_silence(self, silence_id: str) -> None: ...
 

@@ -74,6 +74,8 @@ async def receive_alerts(request: Request, service: Remediator, door: Door) -> R
             receiver=delivery.receiver,
             group_key=delivery.group_key,
         )
+        if service.heard is not None:
+            await service.heard(delivery)
         results: list[dict[str, Any]] = await service.head.play(move, weight=len(delivery.alerts))
     except Invalid as error:
         await door.refused("unreadable", error.field, error.detail)

@@ -18,7 +18,7 @@ from autoheal.core.errors import Invalid, NotFound
 from autoheal.core.gates import Case
 from autoheal.core.moves.people import Approve, Cancel, Mark, Reject, SetMode, Settle
 from autoheal.core.turn import Move
-from autoheal.remediator import ack, bodies, console, views
+from autoheal.remediator import ack, bodies, console, cooldown, views
 from autoheal.remediator.alert import Door, receive_alerts
 from autoheal.remediator.moments import moment
 from autoheal.remediator.service import Remediator
@@ -70,6 +70,7 @@ def build(service: Remediator) -> FastAPI:
     views.install(app, service)
     _acks(app, service)
     _mode(app, service)
+    cooldown.install(app, service)
     _remediations(app, service)
     problems.undocument_422(app)
     return app

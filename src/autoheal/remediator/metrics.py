@@ -10,8 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from autoheal.core.events import KINDS, Event
-from autoheal.core.policy import MIN_COOLDOWN, Policy
+from autoheal.core.cooldowns import cooldown_of
+from autoheal.core.events import KINDS, SILENCE_WATCH, Event
+from autoheal.core.policy import Policy
 from autoheal.core.remediation import OPEN, UNKNOWN
 from autoheal.core.state import State
 from autoheal.engine.head import HeadThread
@@ -140,7 +141,8 @@ class Metrics:
     def _seldom(self, kind: str, event: Event) -> None:
         name = self.name(event.get("alertname"))
         if kind == "webhook_received":
-            self.webhook.set(event["ts"])
+            if event.get("source") != SILENCE_WATCH:
+                self.webhook.set(event["ts"])
         elif kind == "webhook_rejected":
             self.rejected.inc(event["count"])
         elif kind == "action_started":
@@ -210,7 +212,7 @@ class _AtScrape(Collector):
         yield _single("autoheal_last_event_timestamp", "Unix time of the last event", state.last_ts)
         last: dict[str, float] = dict.fromkeys(policy.alertnames, 0.0)
         left: dict[str, float] = {**dict.fromkeys(policy.alertnames, 0.0), OTHER: 0.0}
-        cooldowns = {rule.name: max(rule.cooldown, MIN_COOLDOWN) for rule in policy.rules}
+        cooldowns = {rule.name: cooldown_of(rule, state.cooldowns) for rule in policy.rules}
         for key, slot in state.slots.items():
             name = self._metrics.name(slot.alertname)
             if not key.startswith(f"{mode.lane}|"):

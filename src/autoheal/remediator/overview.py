@@ -7,10 +7,11 @@ from heapq import nlargest, nsmallest
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from autoheal.core.cooldowns import cooldown_of
 from autoheal.core.moves.acting import KILLED_WITHIN
-from autoheal.core.policy import MIN_COOLDOWN, Policy
+from autoheal.core.policy import Policy
 from autoheal.core.remediation import HELD, RUNNING, UNKNOWN, VERIFYING, Remediation
-from autoheal.core.state import Escalation, Mode, Slot, State
+from autoheal.core.state import Escalation, Mode, Override, Slot, State
 
 SHOWN = 100
 """Rows of each list of remediations; the newest are shown, and how many there are is said."""
@@ -146,9 +147,15 @@ class Slots(NamedTuple):
         return cls(list(state.slots), list(state.slots.values()))
 
 
-def cooldowns(taken: Slots, policy: Policy, lane: str, now: float) -> tuple[list[Any], int]:
+Overrides = Mapping[str, Override]
+"""Cooldowns that a person has set, by rule."""
+
+
+def cooldowns(
+    taken: Slots, policy: Policy, lane: str, now: float, overrides: Overrides | None = None
+) -> tuple[list[Any], int]:
     """The cooldowns that still run, soonest end first, and how many there are."""
-    lasts = {rule.name: max(rule.cooldown, MIN_COOLDOWN) for rule in policy.rules}
+    lasts = {rule.name: cooldown_of(rule, overrides or {}) for rule in policy.rules}
     began = {rule: now - seconds for rule, seconds in lasts.items()}
     never = float("inf")
     prefix = f"{lane}|"
@@ -172,9 +179,11 @@ def cooldowns(taken: Slots, policy: Policy, lane: str, now: float) -> tuple[list
     return rows, len(found)
 
 
-def by_rule(taken: Slots, policy: Policy, lane: str, now: float) -> Mapping[str, tuple[int, float]]:
+def by_rule(
+    taken: Slots, policy: Policy, lane: str, now: float, overrides: Overrides | None = None
+) -> Mapping[str, tuple[int, float]]:
     """For each rule: how many cooldowns of this lane still run, and when it was last started."""
-    lasts = {rule.name: max(rule.cooldown, MIN_COOLDOWN) for rule in policy.rules}
+    lasts = {rule.name: cooldown_of(rule, overrides or {}) for rule in policy.rules}
     found: dict[str, tuple[int, float]] = {}
     prefix = f"{lane}|"
     for key, slot in zip(*taken, strict=True):

@@ -10,6 +10,7 @@ from autoheal.engine.engine import Engine
 from autoheal.engine.head import HeadThread
 from autoheal.engine.ports import Alertmanagers
 from autoheal.remediator.metrics import Metrics
+from autoheal.sources.alertmanager import Delivery
 from autoheal.store.query import Reader
 from autoheal.web.access import Access
 from autoheal.web.body import BODY_TIMEOUT
@@ -34,5 +35,7 @@ class Remediator:
     env: str
     version: str
     public_url: str
+    heard: Callable[[Delivery], Awaitable[object]] | None = None
+    """Whom else each delivery is for, before it is decided; StoreUnavailable: it was not taken."""
     stopping: bool = False
     body_timeout: float = BODY_TIMEOUT

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import orjson
 from fastapi import FastAPI, Query, Request, Response
 
+from autoheal.core.cooldowns import cooldown_of, override_of
 from autoheal.core.errors import Invalid
 from autoheal.core.events import Event
 from autoheal.core.policy import Rule
@@ -105,7 +106,9 @@ class Views:
         with self._service.head.reading() as (state, policy):
             found = overview.of_state(state)
             last_ts, lane, slots = state.last_ts, state.mode.lane, overview.Slots.of(state)
-        found["cooldowns"], found["cooldowns_total"] = overview.cooldowns(slots, policy, lane, now)
+            overrides = dict(state.cooldowns)
+        running, found["cooldowns_total"] = overview.cooldowns(slots, policy, lane, now, overrides)
+        found["cooldowns"] = running
         return found, last_ts
 
     def _read_figures(self) -> tuple[int | None, int, int, Results]:
@@ -167,9 +170,10 @@ class Views:
         now = self._service.head.clock.now()
         with self._service.head.reading() as (state, policy):
             lane, slots, breakers = state.mode.lane, overview.Slots.of(state), dict(state.breakers)
-        started = overview.by_rule(slots, policy, lane, now)
+            overrides = dict(state.cooldowns)
+        started = overview.by_rule(slots, policy, lane, now, overrides)
         return [
-            _rule(rule)
+            _rule(rule, overrides)
             | {
                 "stats": results.get(rule.name, Results()).as_dict()
                 | {"last_started_at": started.get(rule.name, (0, None))[1]},
@@ -190,13 +194,15 @@ def ready(service: Remediator) -> dict[str, Any]:
     return {"ok": False, "reason": "the ledger cannot be written" if said.startswith("the ledger") else said}
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
-    budget = rule.max_attempts
+def _rule(rule: Rule, overrides: overview.Overrides) -> dict[str, Any]:
+    """`cooldown` is the one that holds; `cooldown_set`: who has set it, when, and what the policy says instead."""
+    budget, override = rule.max_attempts, override_of(rule, overrides)
     return {
         "name": rule.name,
         "match": [str(matcher) for matcher in rule.match],
         "alertnames": list(rule.alertnames),
-        "cooldown": rule.cooldown,
+        "cooldown": cooldown_of(rule, overrides) if override else rule.cooldown,
+        "cooldown_set": {"by": override.by, "since": override.since, "policy": rule.cooldown} if override else None,
         "cooldown_by": list(rule.cooldown_by),
         "opt_in": rule.opt_in,
         "approval": rule.approval_timeout,

@@ -56,10 +56,12 @@ class FakeAlertmanager(FakeServer):
     """`now` answers Unix seconds. `inhibited` holds fingerprints that something inhibits.
 
     `started_at`: when it came up; None is just now. `restart` is an orderly one: silences are kept, alerts are not.
+    `receiver`: where it says that it sends every alert to.
     """
 
-    def __init__(self, now: Callable[[], float], started_at: float | None = None) -> None:
+    def __init__(self, now: Callable[[], float], started_at: float | None = None, receiver: str = "fake") -> None:
         self._now = now
+        self.receiver = receiver
         self.started_at = now() if started_at is None else started_at
         self._alerts: dict[str, _Alert] = {}
         self._silences: dict[str, _Silence] = {}
@@ -148,7 +150,7 @@ class FakeAlertmanager(FakeServer):
             inhibited_out = inhibited and request.one("inhibited", "true") != "true"
             active_out = not by and not inhibited and request.one("active", "true") != "true"
             if not (silenced_out or inhibited_out or active_out):
-                found.append(_shown(name, alert, by, ["inhibitor"] if inhibited else []))
+                found.append(_shown(name, alert, by, ["inhibitor"] if inhibited else [], self.receiver))
         return as_json(200, found)
 
     # ---- silences --------------------------------------------------------------------------------------------
@@ -176,8 +178,15 @@ class FakeAlertmanager(FakeServer):
             raise _Refused(as_json(400, "Failed to create silence: start time must be before end time"))
         if all(one.matches({}) for one in matchers):
             raise _Refused(as_json(400, "silence invalid: at least one matcher must not match the empty string"))
-        if body.get("id") and body["id"] not in self._silences:
+        old = self._silences.get(body.get("id") or "")
+        if body.get("id") and old is None:
             raise _Refused(as_json(404, "silence not found"))
+        if old is not None and _can_update(old, raw, _time(body["startsAt"]), now):
+            old.ends_at, old.updated_at = ends_at, now
+            old.created_by, old.comment = body["createdBy"], body["comment"]
+            return as_json(200, {"silenceID": old.id})
+        if old is not None and old.state(now) != "expired":
+            old.starts_at, old.ends_at, old.updated_at = min(old.starts_at, now), now, now
         made = _Silence(str(uuid.uuid4()), raw, matchers, starts_at, ends_at, body["createdBy"], body["comment"], now)
         self._silences[made.id] = made
         return as_json(200, {"silenceID": made.id})
@@ -196,6 +205,13 @@ class FakeAlertmanager(FakeServer):
         if found.state(now) != "expired":
             found.starts_at, found.ends_at, found.updated_at = min(found.starts_at, now), now, now
         return Answer(200)
+
+
+def _can_update(old: _Silence, raw: list[dict[str, Any]], starts_at: float, now: float) -> bool:
+    """Whether it stays the same silence: its matchers in their order, and its start to the second once it has begun."""
+    if raw != old.raw or old.state(now) == "expired":
+        return False
+    return starts_at >= now if old.state(now) == "pending" else int(starts_at) == int(old.starts_at)
 
 
 def _body(request: Request, kind: type) -> Any:
@@ -245,13 +261,13 @@ def _hides(silence: _Silence, alert: _Alert) -> bool:
     return all(one.matches(alert.labels) for one in silence.matchers)
 
 
-def _shown(name: str, alert: _Alert, silenced_by: list[str], inhibited_by: list[str]) -> dict[str, Any]:
+def _shown(name: str, alert: _Alert, silenced_by: list[str], inhibited_by: list[str], receiver: str) -> dict[str, Any]:
     state = "suppressed" if silenced_by or inhibited_by else "active"
     return {
         "annotations": alert.annotations,
         "endsAt": _text(alert.ends_at),
         "fingerprint": name,
-        "receivers": [{"name": "fake"}],
+        "receivers": [{"name": receiver}],
         "startsAt": _text(alert.starts_at),
         "status": {"inhibitedBy": inhibited_by, "silencedBy": silenced_by, "state": state},
         "updatedAt": _text(alert.updated_at),

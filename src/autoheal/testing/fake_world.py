@@ -122,10 +122,16 @@ class FakeAlertmanagers:
     _numbers: Iterable[int] = field(default_factory=lambda: count(1))
 
     def fire(
-        self, fingerprint: str, labels: Mapping[str, str], starts_at: float, silenced_by: tuple[str, ...] = ()
+        self,
+        fingerprint: str,
+        labels: Mapping[str, str],
+        starts_at: float,
+        silenced_by: tuple[str, ...] = (),
+        **more: Any,
     ) -> None:
+        """`more`: what else `Seen` has, such as `receivers`."""
         until = max((self.made[i].ends_at for i in silenced_by if i in self.made), default=None)
-        self.firing[fingerprint] = Seen(fingerprint, labels, starts_at, silenced_by, (), until)
+        self.firing[fingerprint] = Seen(fingerprint, labels, starts_at, silenced_by, silenced_until=until, **more)
 
     def _answer(self) -> None:
         self.asked += 1
@@ -149,6 +155,14 @@ class FakeAlertmanagers:
         silence_id = f"silence-{next(iter(self._numbers))}"
         matchers = tuple({"name": n, "value": v, "isRegex": False, "isEqual": True} for n, v in labels.items())
         self.made[silence_id] = Silence(silence_id, matchers, starts_at, ends_at, created_by, comment, "active")
+        return silence_id
+
+    async def extend_silence(self, silence_id: str, ends_at: float, created_by: str, comment: str) -> str:
+        self._answer()
+        found = self.made.get(silence_id)
+        if found is None or found.state == "expired" or found.ends_at <= self.clock.now():
+            raise NotFound(f"silence {silence_id} is over")
+        self.made[silence_id] = replace(found, ends_at=ends_at, created_by=created_by, comment=comment)
         return silence_id
 
     async def expire_silence(self, silence_id: str) -> None:

@@ -24,6 +24,8 @@ PROTECTED = [
     ("POST", "/silences/x/expire"),
     ("GET", "/mode"),
     ("POST", "/mode"),
+    ("GET", "/cooldown"),
+    ("POST", "/cooldown"),
     ("POST", "/policy/reload"),
     ("POST", "/-/reload"),
     ("GET", "/remediations"),
@@ -31,7 +33,11 @@ PROTECTED = [
     ("POST", "/remediations/r1/approve"),
     ("POST", "/remediations/r1/mark"),
 ]
-BODIES = {"/mode": {"enabled": False, "dry_run": True}, "/ack": {"labels": {"a": "b"}}}
+BODIES = {
+    "/mode": {"enabled": False, "dry_run": True},
+    "/cooldown": {"rule": "restart", "cooldown": "30s"},
+    "/ack": {"labels": {"a": "b"}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +143,7 @@ def test_an_open_server_answers_to_every_name_of_this_machine(live: Server, host
     ],
 )
 @pytest.mark.parametrize(
-    "path", ["/mode", "/policy/reload", "/ack", "/events/ticket", "/remediations/r1/approve", "/alert"]
+    "path", ["/mode", "/cooldown", "/policy/reload", "/ack", "/events/ticket", "/remediations/r1/approve", "/alert"]
 )
 def test_an_open_server_refuses_posts_from_other_sites(live: Server, path: str, headers: dict[str, str]) -> None:
     events = live.events()

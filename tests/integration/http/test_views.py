@@ -217,6 +217,7 @@ def test_the_rules_in_force_and_what_they_came_to(busy: Server) -> None:
         "match": ['alertname="NeedsApproval"', 'team=~"a|b"'],
         "alertnames": ["NeedsApproval"],
         "cooldown": 30.0,
+        "cooldown_set": None,
         "cooldown_by": ["alertname"],
         "opt_in": False,
         "approval": 900.0,

@@ -20,7 +20,7 @@ from tests.servers import Process, free_port, on_free_ports
 from tests.unit.cli.stage import run
 
 VERBS = {"serve", "demo", "doctor", "policy", "audit", "ack", "silence", "mode", "remediations", "db", "worker"}
-VERBS |= {"smoke", "open", "provision"}
+VERBS |= {"cooldown", "smoke", "open", "provision", "threader"}
 
 
 def test_help_names_every_verb_and_no_other() -> None:
@@ -34,9 +34,9 @@ def test_help_names_every_verb_and_no_other() -> None:
 def test_every_verb_explains_itself(verb: str) -> None:
     done = run(verb, "--help")
     assert done.exit_code == 0 and "Usage:" in done.stdout
-    if verb not in ("serve", "demo", "policy", "silence", "db", "worker"):
+    if verb not in ("serve", "demo", "threader", "policy", "silence", "db", "worker"):
         assert "--json" in done.stdout and ("--url" in done.stdout or verb == "provision")
-    if verb in ("smoke", "open", "provision"):
+    if verb in ("smoke", "open", "provision", "cooldown"):
         assert "Example: autoheal" in done.stdout
 
 
@@ -66,7 +66,15 @@ HEAVY = {"fastapi", "uvicorn", "sqlalchemy", "yaml", "re2", "structlog", "promet
 def test_help_and_client_verbs_load_only_what_they_need() -> None:
     """It keeps them quick, and able to run on Windows, which has no fcntl."""
     assert not loaded("--help") & (HEAVY | {"httpx"})
-    for verb in (("mode",), ("audit",), ("ack", "a=1"), ("remediations",), ("silence", "list"), ("smoke",)):
+    for verb in (
+        ("mode",),
+        ("audit",),
+        ("ack", "a=1"),
+        ("remediations",),
+        ("silence", "list"),
+        ("smoke",),
+        ("cooldown",),
+    ):
         modules = loaded(*verb, "--url", "http://127.0.0.1:1")
         assert "autoheal.clients.autoheal" in modules
         assert not modules & HEAVY

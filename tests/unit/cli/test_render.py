@@ -50,10 +50,13 @@ def test_markup_and_emoji_codes_of_strangers_are_not_read(capsys: pytest.Capture
     assert "[b]B" in out and "[red]1" in out
 
 
-@pytest.mark.parametrize("kind", ["decision_skip", "mode_changed", "webhook_rejected", "ack", "started", "of_tomorrow"])
+KINDS = "decision_skip mode_changed cooldown_changed webhook_rejected ack started of_tomorrow".split()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_field_of_an_event_gets_through(text: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    fields = ("alertname", "reason", "cmd", "error", "detail", "actor", "comment", "note", "summary", "version")
+    fields = ("alertname", "reason", "cmd", "error", "detail", "actor", "comment", "note", "summary", "version", "rule")
     event = dict.fromkeys(fields, text) | {"id": 1, "ts": 0, "kind": kind, "labels": {"instance": text, text: text}}
     event |= {"source": text, "remediation_id": text, "trace": {"rule": text}, "problems": [{"field": text}]}
     render.table(event_rows.HEADERS, [event_rows.row(event, 0.0)])
@@ -102,3 +105,25 @@ def test_what_lies_ahead_and_what_is_no_time() -> None:
 def test_json_is_ascii_and_comes_back(data: dict[str, str]) -> None:
     text = json.dumps(data, indent=2, ensure_ascii=True)
     assert text.isascii() and json.loads(text) == data
+
+
+def shown(event: dict[str, object]) -> str:
+    return str(event_rows.what_happened(event))
+
+
+def test_a_changed_cooldown_in_words() -> None:
+    event: dict[str, object] = {"kind": "cooldown_changed", "rule": "crm", "cooldown": 300.0, "before": 600.0}
+    assert shown(event | {"actor": "ann"}) == "rule crm: 10m -> 5m by ann"
+    assert (
+        shown(event | {"cooldown": 600.0, "before": 300.0, "reset": True}) == "rule crm: 5m -> 10m as the policy says"
+    )
+    gone = {"kind": "cooldown_changed", "rule": "crm", "before": 300.0, "reset": True, "reason": "rule_changed"}
+    assert shown(gone) == "rule crm: 5m as the policy says (the rule was written anew)"
+    assert shown(event | {"cooldown": 1e300, "before": "x"}).startswith("rule crm:")
+
+
+def test_what_the_watch_saw_in_words() -> None:
+    seen = [{"status": "firing", "behind": "s"}, {"status": "firing"}, {"status": "resolved"}, {"status": "resolved"}]
+    event = {"kind": "webhook_received", "alerts": 4, "source": "silence_watch", "seen": seen}
+    assert shown(event) == "4 alerts from silence_watch (1 hidden, 1 fires again, 2 resolved)"
+    assert shown(event | {"seen": "x"}) == "4 alerts from silence_watch"

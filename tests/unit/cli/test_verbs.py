@@ -77,6 +77,47 @@ def test_a_mode_that_there_is_not_is_wrong_use_and_asks_nobody(stage: Stage) -> 
     assert stage.asked == []
 
 
+# ---- cooldowns --------------------------------------------------------------------------------------------------
+
+COOLDOWNS = {
+    "cooldowns": [
+        {"rule": "crm", "cooldown": 300.0, "policy": 600.0, "by": "ann\u202e", "since": 1_700_000_000.0},
+        {"rule": "shop", "cooldown": 30.0, "policy": 30.0, "by": None, "since": None},
+    ]
+}
+
+
+def test_cooldowns_are_shown_with_who_has_set_them(stage: Stage) -> None:
+    stage.routes["GET /cooldown"] = COOLDOWNS
+    done = stage.run("cooldown")
+    assert done.exit_code == 0
+    crm, shop = done.stdout.splitlines()[1:]
+    assert crm.split()[:3] == ["crm", "5m", "10m"] and "by ann\\u202e" in crm
+    assert shop.split() == ["shop", "30s", "30s"]
+    assert "shop" not in stage.run("cooldown", "crm").stdout
+    assert json.loads(stage.run("cooldown", "--json").stdout) == COOLDOWNS
+    assert json.loads(stage.run("cooldown", "shop", "--json").stdout) == COOLDOWNS["cooldowns"][1]
+    done = stage.run("cooldown", "crn")
+    assert (done.exit_code, done.stdout) == (1, "") and 'did you mean "crm"?' in done.stderr
+    stage.routes["GET /cooldown"] = {"cooldowns": []}
+    assert stage.run("cooldown").stderr == "no rule\n"
+
+
+@pytest.mark.parametrize(("word", "sent"), [("5m", "5m"), ("90", "90"), ("reset", None)])
+def test_a_cooldown_is_set(stage: Stage, word: str, sent: str | None) -> None:
+    stage.routes["POST /cooldown"] = COOLDOWNS["cooldowns"][0]
+    done = stage.run("cooldown", "crm", word)
+    assert done.exit_code == 0 and "5m" in done.stdout
+    assert stage.asked[0].body == {"rule": "crm", "cooldown": sent}
+    assert json.loads(stage.run("cooldown", "crm", word, "--json").stdout) == COOLDOWNS["cooldowns"][0]
+
+
+@pytest.mark.parametrize("args", [("crm", "soon"), ("crm", "-5m"), ("crm", "5m", "more")])
+def test_a_cooldown_that_cannot_be_is_wrong_use_and_asks_nobody(stage: Stage, args: tuple[str, ...]) -> None:
+    assert stage.run("cooldown", *args).exit_code == 2
+    assert stage.asked == []
+
+
 # ---- ack and silences -------------------------------------------------------------------------------------------
 
 
@@ -208,6 +249,8 @@ def test_a_word_that_is_not_whole_is_wrong_use(stage: Stage, args: tuple[str, ..
 
 VERBS = [
     ("mode",),
+    ("cooldown",),
+    ("cooldown", "r", "5m"),
     ("mode", "dry-run"),
     ("ack", "a=1"),
     ("silence", "list"),

@@ -83,6 +83,9 @@ class Auditor:
     open_until: dict[str, float] = field(default_factory=dict)
     resolves: dict[str, tuple[float, float, int]] = field(default_factory=dict)
     standing: set[str] = field(default_factory=set)
+    cooldowns: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """What was set by hand, and for which digest of the rule."""
+    ever_set: set[str] = field(default_factory=set)
 
     def see(self, event: Event) -> None:
         assert event["id"] == self.last_id + 1
@@ -95,10 +98,27 @@ class Auditor:
             self.standing.add(event["escalation"])
         elif "escalation" in event:
             self.standing.discard(event["escalation"])
+        if event["kind"] == "cooldown_changed":
+            self._cooldown(event)
         if "resolves" in event:
             self.resolves[event["fingerprint"]] = (event["resolves"], self.elapsed, event["id"])
         if "state" in event:
             self._moved(event)
+
+    def _cooldown(self, event: Event) -> None:
+        rule = event["rule"]
+        self.ever_set.add(rule)
+        if event.get("reset"):
+            assert self.cooldowns.pop(rule), "nothing was set"
+        else:
+            by = self.machine.it.policy.rule(rule)
+            assert by is not None and event["rule_digest"] == by.digest and event["cooldown"] >= 30.0
+            self.cooldowns[rule] = event["cooldown"], by.digest
+
+    def cooldown(self, by: Rule) -> float:
+        """What is set counts for the very rule that it was set for."""
+        seconds, digest = self.cooldowns.get(by.name, (0.0, ""))
+        return seconds if digest == by.digest else max(by.cooldown, 30.0)
 
     def _moved(self, event: Event) -> None:
         rid, state, kind = event["remediation_id"], event["state"], event["kind"]
@@ -161,7 +181,8 @@ class Auditor:
             assert begun.remediation_id != about["remediation_id"], "started twice"
             if begun.key == about["key"]:
                 by = self.machine.it.policy.rule(about["rule"])
-                cooldown = COOLDOWN[about["rule"]] if begun.slot_freed or by is None else max(by.cooldown, 30.0)
+                shortest = 30.0 if about["rule"] in self.ever_set else COOLDOWN[about["rule"]]
+                cooldown = shortest if begun.slot_freed or by is None else self.cooldown(by)
                 assert self.elapsed - begun.at >= cooldown, "two starts in one cooldown slot"
         budget = about.get("budget_key")
         if budget is not None:

@@ -53,4 +53,4 @@ def test_what_has_no_hash_at_its_end_is_no_line(line: str) -> None:
 
 
 def test_kinds_are_named_once() -> None:
-    assert len(KINDS) == len(set(KINDS)) == 28
+    assert len(KINDS) == len(set(KINDS)) == 29

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from autoheal.core.decision import decide
-from autoheal.core.errors import Conflict, NotFound
+from autoheal.core.errors import Conflict, Invalid, NotFound
 from autoheal.core.gates import RESOLVED_MEMORY, Case, Silenced
 from autoheal.core.moves.acting import Outcome, Probed, Start, Verified
 from autoheal.core.moves.intake import AlertsArrived, Recheck
-from autoheal.core.moves.people import Approve, Cancel, Mark, Reject, SetMode, Settle
+from autoheal.core.moves.people import Approve, Cancel, Mark, Reject, SetCooldown, SetMode, Settle
 from autoheal.core.moves.service import Heartbeat, PolicyLoaded, Started, Wake
 from autoheal.core.remediation import HELD, OPEN, RESERVED, UNKNOWN
 from autoheal.core.state import Mode, State
@@ -31,6 +31,7 @@ ago = st.sampled_from((0.0, 0.0, 0.0, 30.0, 200.0))
 silences = st.sampled_from(
     (None, None, Silenced(False), Silenced(True), Silenced(True, ("s1",), 500.0), Silenced(True, ("s2",)))
 )
+cooldowns = st.sampled_from((None, None, 0.0, 30.0, 45.0, 150.0, 400.0))
 verdicts = st.sampled_from(("healed", "failed", "failed", "inconclusive"))
 statuses = st.sampled_from(("ok", "ok", "fail", "fail", "unknown", "not_started"))
 
@@ -147,6 +148,23 @@ class Machine(RuleBasedStateMachine):
             self.all_start()
             self.it.play(SetMode(True, False, "ann"))
 
+    @rule(name=st.sampled_from((*(by.name for by in FIRST.rules), "none")), seconds=cooldowns)
+    def set_cooldown(self, name: str, seconds: float | None) -> None:
+        before = len(self.it.lines)
+        try:
+            found = self.it.play(SetCooldown(name, seconds, "ann"))
+        except (NotFound, Invalid):
+            assert len(self.it.lines) == before
+            return
+        by = self.it.policy.rule(name)
+        assert by is not None and found["cooldown"] == self.auditor.cooldown(by)
+        if len(self.it.lines) == before:
+            return
+        for entry in self.it.state.deferred.values():
+            slot = self.it.state.slots.get(f"{self.it.state.mode.lane}|{by.key(entry.labels)}")
+            if entry.reason == "cooldown" and self.it.policy.rule_for(entry.labels) is by and slot is not None:
+                assert entry.until is not None and entry.until <= max(self.it.now, slot.started_at + found["cooldown"])
+
     @rule(changed=st.booleans())
     def load_policy(self, changed: bool) -> None:
         self.it.play(PolicyLoaded(CHANGED if changed else FIRST))
@@ -163,7 +181,8 @@ class Machine(RuleBasedStateMachine):
         """To the moment when something ends, or one second before; then all is heard again and may start."""
         state, now = self.it.state, self.it.now
         rules = {by.name: by for by in self.it.policy.rules}
-        edges = [s.started_at + max(rules[s.rule].cooldown, 30.0) for s in state.slots.values() if s.rule in rules]
+        lasts = {name: self.auditor.cooldown(by) for name, by in rules.items()}
+        edges = [s.started_at + lasts[s.rule] for s in state.slots.values() if s.rule in rules]
         edges += [breaker.open_until for breaker in state.breakers.values()]
         edges += [at + 300.0 for budget in state.budgets.values() for at in budget.times]
         edges += [at + 100.0 for lane in state.starts.values() for _, at in lane]
@@ -213,7 +232,7 @@ class Machine(RuleBasedStateMachine):
         again = Play(FIRST)
         for now, move in self.it.script:
             again.now = now
-            with contextlib.suppress(Conflict, NotFound):
+            with contextlib.suppress(Conflict, NotFound, Invalid):
                 again.play(move)
         for ours, theirs in zip(again.lines, self.it.lines, strict=False):
             assert ours == theirs

@@ -9,7 +9,7 @@ import pytest
 
 from autoheal.core.errors import Conflict, NotFound
 from autoheal.core.moves.acting import Probed
-from autoheal.core.moves.people import Acked, AckEnded, Approve, Cancel, Mark, Reject, SetMode, Settle
+from autoheal.core.moves.people import Approve, Cancel, Mark, Reject, SetMode, Settle
 from autoheal.core.policy import BlastRadius, Limits
 from autoheal.core.remediation import Remediation
 from tests.unit.core.make import T0, Play, alert, resolved, rule, step
@@ -170,17 +170,6 @@ def test_the_mode_is_set_and_audited() -> None:
     assert it.state.mode.acts and it.state.mode.env == "e"
 
 
-def test_a_silence_of_ours_is_known_until_it_ends() -> None:
-    it = Play()
-    move = Acked("s1", {"alertname": "A"}, T0 + 60.0, "ann", "1m", "mine")
-    it.play(move)
-    it.play(move)
-    assert it.kinds() == ["ack"] and it.events[0]["alertname"] == "A"
-    assert it.state.acks["s1"].comment == "mine" and it.state.acks["s1"].ends_at == T0 + 60.0
-    assert it.play(AckEnded("s1", "by_hand", "bob")) and not it.play(AckEnded("s1", "expired"))
-    assert it.kinds() == ["ack", "ack_ended"] and it.events[1]["labels"] == {"alertname": "A"}
-
-
 def test_an_approval_survives_a_restart() -> None:
     it, rid = asked(steps=(step(), step("do", "more")))
     it.play(Approve(rid, "ann"))
@@ -197,22 +186,6 @@ def test_a_resolve_ends_the_wait_for_an_approval() -> None:
     it.hear(resolved())
     with pytest.raises(NotFound):
         it.play(Approve(rid, "ann"))
-
-
-def test_a_silence_that_is_not_ours_is_ended_on_record() -> None:
-    it = Play.live()
-    assert it.play(AckEnded("strange", "by_hand", "ann")) is False
-    assert it.events[-1] | {"ts": 0} == {
-        "id": it.events[-1]["id"],
-        "ts": 0,
-        "kind": "ack_ended",
-        "silence_id": "strange",
-        "reason": "by_hand",
-        "actor": "ann",
-    }
-    count = len(it.events)
-    assert it.play(AckEnded("strange", "expired")) is False
-    assert len(it.events) == count
 
 
 def test_a_mark_that_races_the_end_is_refused_and_puts_nothing_old_back() -> None:

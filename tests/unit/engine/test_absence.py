@@ -199,7 +199,7 @@ async def ack(town: Town, duration: float = 7200.0) -> str:
 
 def hides(town: Town, silence_id: str) -> set[str]:
     with town.house.head.reading() as (state, _):
-        return set(state.acks[silence_id].hides)
+        return set(state.behind[silence_id].hides)
 
 
 async def hidden(town: Town, *alerts: Alert) -> str:

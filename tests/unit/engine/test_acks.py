@@ -8,60 +8,16 @@ from typing import Any
 import pytest
 
 from autoheal.core.errors import Conflict, Temporary, Unknown
-from autoheal.core.events import Event
 from autoheal.core.moves.intake import AlertsArrived
 from autoheal.core.moves.people import SetMode
-from autoheal.core.state import Ack
 from autoheal.engine import acks as acks_module
 from autoheal.engine.acks import BY_POLICY, EVERY, GONE_FOR, SEEK_FOR, AckWatch
-from autoheal.engine.head import HeadThread
 from autoheal.engine.ports import Fact, StoreUnavailable
-from autoheal.testing.clock import ManualClock
-from autoheal.testing.fake_world import FakeAlertmanagers
 from autoheal.testing.memory_claims import MemoryClaims, Table
-from autoheal.testing.memory_ledger import Disk, MemoryLedger
-from tests.unit.core.make import T0, alert, policy, rule, step
-from tests.unit.engine.house import events
+from tests.unit.core.make import T0
+from tests.unit.engine.desk import ABOUT, LABELS, Desk
 
 pytestmark = pytest.mark.anyio
-ABOUT = alert()
-LABELS = {"alertname": "A"}
-
-
-class Desk:
-    """A head, a watch and an Alertmanager in which one alert fires."""
-
-    def __init__(self, disk: Disk | None = None, cluster: FakeAlertmanagers | None = None) -> None:
-        self.clock = cluster.clock if cluster else ManualClock(T0)
-        self.cluster = cluster or FakeAlertmanagers(clock=self.clock)
-        if cluster is None:
-            self.cluster.fire(ABOUT.fingerprint, ABOUT.labels, ABOUT.starts_at)
-        self.ledger = MemoryLedger(disk)
-        by = policy(rule("asks", steps=(step(),), approval_timeout=9999.0))
-        self.head = HeadThread(self.ledger, self.clock, by)
-        self.head.start()
-        self.watch = AckWatch(self.head, self.cluster, self.clock)
-        self.head.listeners.append(self.watch.listen)
-
-    async def acknowledge(self, duration: float = 1800.0) -> str:
-        silence_id, ends_at = await self.watch.acknowledge(LABELS, duration, "30m", "ann", "mine")
-        assert ends_at == self.clock.now() + duration
-        return silence_id
-
-    async def tick(self, seconds: float = 1.0) -> list[Event]:
-        """What one look, `seconds` later, put on record."""
-        self.clock.advance(seconds)
-        before = len(self.events)
-        await self.watch.tick()
-        return self.events[before:]
-
-    @property
-    def events(self) -> list[Event]:
-        return events(self.ledger)
-
-    @property
-    def acks(self) -> dict[str, Ack]:
-        return dict(self.head.state.acks)
 
 
 @pytest.fixture
@@ -178,7 +134,7 @@ async def test_a_resolve_behind_the_silence_is_told(desk: Desk) -> None:
     held = (await desk.head.play(AlertsArrived([ABOUT])))[0]["remediation_id"]
     silence_id = await desk.acknowledge()
     await desk.tick()
-    assert desk.acks[silence_id].hides[ABOUT.fingerprint]["starts_at"] == T0
+    assert desk.hides(silence_id)[ABOUT.fingerprint]["starts_at"] == T0
     desk.cluster.firing.clear()
     told = await desk.tick()
     assert [e["kind"] for e in told] == ["webhook_received", "decision_skip", "cancelled"]
@@ -264,7 +220,7 @@ async def test_that_a_match_was_seen_outlives_a_restart(desk: Desk) -> None:
 async def test_who_takes_over_knows_that_a_match_was_seen(desk: Desk) -> None:
     desk.cluster.firing.clear()
     silence_id = await desk.acknowledge(7200.0)
-    noted = Fact("ack", silence_id, '{"hides": {}, "seen": true}')
+    noted = Fact("behind", silence_id, '{"hides": {}, "seen": true}')
     claims = MemoryClaims(Table(desk.clock), "heir")
     desk.watch = AckWatch(desk.head, desk.cluster, desk.clock, claims, lambda space: [noted])
     await desk.tick()
@@ -278,7 +234,7 @@ async def test_time_in_which_alertmanager_knows_nothing_is_not_counted(desk: Des
     desk.cluster.firing.clear()
     desk.cluster.complete = False
     assert await desk.tick(GONE_FOR * 3) == [], "absence says nothing yet"
-    assert desk.acks[silence_id].hides
+    assert desk.hides(silence_id)
     desk.cluster.complete = True
     assert [e["kind"] for e in await desk.tick()] == ["webhook_received", "decision_skip"]
     desk.cluster.complete = False
@@ -325,7 +281,9 @@ async def test_silences_that_a_crash_left_behind_are_adopted(desk: Desk) -> None
     found = await desk.tick()
     assert {e["silence_id"]: e["actor"] for e in found} == {ours: "ann", policys: BY_POLICY}
     assert desk.acks[ours].comment == "note" and desk.acks[ours].ends_at == T0 + 99.0
-    assert [e["kind"] for e in await desk.tick()] == [], "adopted once"
+    [told] = await desk.tick()
+    assert (told["source"], told["silence_id"]) == ("silence_watch", ours), "what it hides is told"
+    assert await desk.tick() == [], "adopted once"
 
 
 async def test_a_silence_that_the_policy_made_is_watched(desk: Desk) -> None:

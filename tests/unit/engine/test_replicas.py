@@ -12,6 +12,7 @@ from autoheal.core.moves.service import Unserved
 from autoheal.core.policy import Policy, VerifySpec
 from autoheal.engine import engine as engine_module
 from autoheal.engine import head as head_module
+from autoheal.engine import mode as mode_module
 from autoheal.engine import presence
 from autoheal.engine.engine import Beside, Engine, Options
 from autoheal.engine.head import HeadThread
@@ -163,7 +164,7 @@ async def test_the_brake_is_answered_when_it_has_reached_everybody() -> None:
 
 
 async def test_who_does_not_confirm_the_brake_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "CONFIRM", 0.0)
+    monkeypatch.setattr(mode_module, "CONFIRM", 0.0)
     street = Street()
     one = street.house("one")
     frozen = MemoryClaims(street.table, "frozen")

@@ -9,7 +9,7 @@ import pytest
 
 from autoheal.core.policy import Policy, Rule
 from autoheal.core.remediation import Remediation
-from autoheal.core.state import Ack, Breaker, Escalation, Mode, Slot, State
+from autoheal.core.state import Ack, Breaker, Escalation, Mode, Override, Slot, State
 from autoheal.remediator import overview
 from autoheal.remediator.overview import Slots
 
@@ -91,7 +91,7 @@ def test_escalations_silences_and_breakers() -> None:
         key = f"e{at}"
         state.escalations[key] = Escalation(key, "warning", "failed", "what", NOW + at, "restart", "A", f"r{at}")
     state.acks["s2"] = Ack("s2", {"a": "b"}, NOW + 20, "ann", "later")
-    state.acks["s1"] = Ack("s1", {"a": "b"}, NOW + 10, "ann", "sooner", hides={"f": {}})
+    state.acks["s1"] = Ack("s1", {"a": "b"}, NOW + 10, "ann", "sooner")
     state.breakers["live|restart"] = Breaker(3, NOW + 9)
     found = overview.of_state(state)
     assert [e["key"] for e in found["waiting"]["escalations"]] == [f"e{at}" for at in range(149, 49, -1)]
@@ -131,3 +131,14 @@ def test_no_more_cooldowns_than_are_shown() -> None:
     rows, total = overview.cooldowns(taken, POLICY, "live", NOW)
     assert (len(rows), total) == (500, 800)
     assert rows[0]["key"] == "slow{0}" and rows[-1]["key"] == "slow{499}"
+
+
+def test_a_cooldown_that_a_person_has_set_counts_while_the_rule_is_the_same() -> None:
+    state = State(slots={"live|a": Slot(NOW - 100, "A", "slow", "e"), "live|b": Slot(NOW - 100, "B", "quick", "e")})
+    overrides = {"slow": Override(300.0, "", NOW, "ann"), "quick": Override(200.0, "another digest", NOW, "ann")}
+    rows, total = overview.cooldowns(Slots.of(state), POLICY, "live", NOW, overrides)
+    assert [(row["rule"], row["until"]) for row in rows] == [("slow", NOW + 200)] and total == 1
+    assert overview.by_rule(Slots.of(state), POLICY, "live", NOW, overrides)["slow"] == (1, NOW - 100)
+    shorter = {"slow": Override(60.0, "", NOW, "ann")}
+    assert overview.cooldowns(Slots.of(state), POLICY, "live", NOW, shorter) == ([], 0)
+    assert overview.by_rule(Slots.of(state), POLICY, "live", NOW, shorter)["slow"] == (0, NOW - 100)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from autoheal.core.alert import Alert
 from autoheal.core.decision import Decision, decide
+from autoheal.core.events import SILENCE_WATCH
 from autoheal.core.gates import Case
 from autoheal.core.moves.escalate import budget_used_up, escalate, settle
 from autoheal.core.policy import Rule
@@ -20,6 +21,15 @@ SEEN_EVERY = 60.0
 """Seconds: a repeat of what is deferred already is noted in full no more often than this."""
 SILENCED_AGAIN = 60.0
 """Seconds until a skip `silenced` without a known end is looked at again."""
+
+UNHEARD = (SILENCE_WATCH, "prober")
+"""Sources of our own, whose alerts come by no webhook."""
+MAX_SEEN = 100
+"""Alerts that one event lists as `seen`."""
+MAX_TEXT = 200_000
+"""Characters of all their labels, roughly; one alert alone may have more."""
+MAX_NOTES, MAX_NOTE = 4000, 1000
+"""Characters of the annotations of one of those, and of each annotation."""
 
 RESULTS = {"act": "accepted", "skip": "skip", "hold": "hold", "dry_run": "dry_run"}
 
@@ -55,14 +65,52 @@ class AlertsArrived:
                 "receiver": self.receiver or None,
                 "group_key": self.group_key or None,
                 "origin": self.origin or None,
+                "seen": self._seen() if self.source in UNHEARD else None,
             },
         )
         if refused:
             Rejected("alert", refused, self.source).play(turn)
         return [
-            _refusal(item) if isinstance(item, Refused) else _contained(turn, index, item, self)
+            _refusal(item) if isinstance(item, Refused) else contained(turn, index, item, self)
             for index, item in enumerate(self.alerts)
         ]
+
+    def _seen(self) -> list[dict[str, Any]]:
+        return [seen_of(item) for item in self.alerts[:MAX_SEEN] if isinstance(item, Alert)]
+
+
+def in_parts(alerts: Sequence[Alert]) -> Iterator[list[Alert]]:
+    """As many at a time as one event lists."""
+    part: list[Alert] = []
+    size = 0
+    for alert in alerts:
+        more = sum(len(name) + len(value) for name, value in alert.labels.items())
+        if part and (len(part) == MAX_SEEN or size + more > MAX_TEXT):
+            yield part
+            part, size = [], 0
+        part.append(alert)
+        size += more
+    if part:
+        yield part
+
+
+def seen_of(alert: Alert) -> dict[str, Any]:
+    """An alert as an event lists it for those who follow the ledger and heard no webhook; annotations are shortened."""
+    notes: dict[str, str] = {}
+    left = MAX_NOTES
+    for name, text in alert.annotations.items():
+        if left > len(name):
+            notes[name] = text[: min(MAX_NOTE, left - len(name))]
+            left -= len(name) + len(notes[name])
+    found = {
+        "fingerprint": alert.fingerprint,
+        "labels": dict(alert.labels),
+        "annotations": notes or None,
+        "status": alert.status,
+        "starts_at": alert.starts_at,
+        "ends_at": alert.ends_at,
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +138,7 @@ class Rejected:
         )
 
 
-def _contained(turn: Turn, index: int, alert: Alert, delivery: AlertsArrived) -> dict[str, Any]:
+def contained(turn: Turn, index: int, alert: Alert, delivery: AlertsArrived) -> dict[str, Any]:
     """Decide one alert; if deciding it breaks before anything is recorded, it alone is refused, on record."""
     before = turn.state.last_id
     try:

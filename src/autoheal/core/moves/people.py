@@ -1,16 +1,19 @@
-"""What people do: approve, reject, cancel, settle, mark, switch the mode, acknowledge."""
+"""What people do: approve, reject, cancel, settle, mark, switch the mode, set a cooldown."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from autoheal.core.cooldowns import check_cooldown, cooldown_of, shown
 from autoheal.core.decision import decide
 from autoheal.core.errors import Conflict, NotFound
 from autoheal.core.gates import Case
 from autoheal.core.moves.acting import not_now
 from autoheal.core.moves.escalate import settle
 from autoheal.core.moves.intake import of, record_go_or_hold
+from autoheal.core.nearest import did_you_mean
+from autoheal.core.policy import MIN_COOLDOWN, Rule
 from autoheal.core.remediation import FINAL, HELD, RESERVED, UNKNOWN, VERIFYING, Remediation
 from autoheal.core.turn import Turn
 
@@ -168,71 +171,45 @@ class SetMode:
 
 
 @dataclass(frozen=True, slots=True)
-class Acked:
-    """A silence of ours exists; from now on it is watched (safety rule 7)."""
+class SetCooldown:
+    """Let a rule's cooldown be `seconds`, None: what the policy says. It holds until the rule is written anew."""
 
-    silence_id: str
-    labels: dict[str, str]
-    ends_at: float
+    rule: str
+    seconds: float | None
     actor: str
-    duration: str = ""
-    comment: str = ""
-    reason: str | None = None
 
-    def play(self, turn: Turn) -> None:
-        if self.silence_id in turn.state.acks:
-            return
-        turn.emit(
-            "ack",
-            {
-                "alertname": self.labels.get("alertname"),
-                "labels": self.labels,
-                "duration": self.duration or None,
-                "silence_id": self.silence_id,
-                "ends_at": self.ends_at,
-                "actor": self.actor,
-                "comment": self.comment or None,
-                "reason": self.reason,
-            },
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class AckHides:
-    """What was last seen behind a silence of ours; see `core.state.Ack`."""
-
-    silence_id: str
-    hides: dict[str, dict[str, Any]]
-    seen: bool = False
-
-    def play(self, turn: Turn) -> None:
-        known = turn.state.acks.get(self.silence_id)
-        if known is None:
-            return
-        seen = known.seen or self.seen or bool(self.hides)
-        if (known.hides, known.seen) != (self.hides, seen):
-            known.hides, known.seen = self.hides, seen
-            turn.state.touch("ack", self.silence_id)
+    def play(self, turn: Turn) -> dict[str, Any]:
+        """The rule's cooldown as it is then (see `core.cooldowns.shown`)."""
+        rule = turn.policy.rule(self.rule)
+        if rule is None:
+            near = did_you_mean(self.rule, [one.name for one in turn.policy.rules])
+            raise NotFound(f"there is no rule {self.rule[:80]!r}{near}")
+        check_cooldown(self.seconds)
+        before = cooldown_of(rule, turn.state.cooldowns)
+        if self.seconds is not None or rule.name in turn.state.cooldowns:
+            after = rule.cooldown if self.seconds is None else self.seconds
+            turn.emit(
+                "cooldown_changed",
+                {
+                    "rule": rule.name,
+                    "cooldown": max(after, MIN_COOLDOWN),
+                    "before": before,
+                    "reset": True if self.seconds is None else None,
+                    "actor": self.actor,
+                    "rule_digest": rule.digest,
+                    "deferred": _waiting_for(turn, rule, max(after, MIN_COOLDOWN)) or None,
+                },
+            )
+        return shown(rule, turn.state.cooldowns)
 
 
-@dataclass(frozen=True, slots=True)
-class AckEnded:
-    silence_id: str
-    reason: Literal["expired", "resolved", "by_hand"]
-    actor: str = ""
-
-    def play(self, turn: Turn) -> bool:
-        known = turn.state.acks.get(self.silence_id)
-        if known is None and self.reason != "by_hand":
-            return False
-        turn.emit(
-            "ack_ended",
-            {
-                "alertname": known.labels.get("alertname") if known else None,
-                "labels": known.labels if known else None,
-                "silence_id": self.silence_id,
-                "reason": self.reason,
-                "actor": self.actor or None,
-            },
-        )
-        return known is not None
+def _waiting_for(turn: Turn, rule: Rule, seconds: float) -> dict[str, float]:
+    """The alerts that wait for the end of this rule's cooldown, by fingerprint, and when it ends if it is so long."""
+    found: dict[str, float] = {}
+    for entry in turn.state.deferred.values():
+        if entry.reason != "cooldown" or turn.policy.rule_for(entry.labels) is not rule:
+            continue
+        slot = turn.state.slots.get(f"{turn.state.mode.lane}|{rule.key(entry.labels)}")
+        ends = turn.now if slot is None else min(slot.started_at, turn.now) + seconds
+        found[entry.fingerprint] = max(turn.now, ends)
+    return dict(sorted(found.items()))

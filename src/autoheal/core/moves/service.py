@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from autoheal.core.cooldowns import cooldown_of, override_of
 from autoheal.core.moves.escalate import escalate, settle
 from autoheal.core.moves.intake import of
 from autoheal.core.moves.people import SetMode, release
@@ -83,19 +84,18 @@ def _dares(mode: tuple[bool, bool]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStarted:
-    """A process begins that acts on what others decide; it has no say in the mode and the policy."""
+    """A process begins that acts on what others decide, or tells of it; it has no say in the mode and the policy."""
 
     judges: ClassVar[bool] = False
 
     version: str
     instance: str
-    queues: tuple[str, ...]
+    queues: tuple[str, ...] = ()
+    role: str = "worker"
 
     def play(self, turn: Turn) -> None:
-        turn.emit(
-            "started",
-            {"version": self.version, "instance": self.instance, "role": "worker", "queues": list(self.queues)},
-        )
+        fields = {"version": self.version, "instance": self.instance, "role": self.role}
+        turn.emit("started", fields | {"queues": list(self.queues) or None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,27 @@ class PolicyLoaded:
                 "actor": self.actor or None,
             },
         )
+        self._drop_cooldowns(turn)
         return {"digest": self.policy.digest, "rules": len(self.policy.rules), "changed": before != self.policy.digest}
+
+    def _drop_cooldowns(self, turn: Turn) -> None:
+        """What was set for a rule that is gone, or was written anew, is over, and does not come back with it."""
+        for name, override in sorted(turn.state.cooldowns.items(), key=lambda one: one[0]):
+            rule = self.policy.rule(name)
+            if rule is not None and override_of(rule, turn.state.cooldowns) is not None:
+                continue
+            turn.emit(
+                "cooldown_changed",
+                {
+                    "rule": name,
+                    "cooldown": None if rule is None else cooldown_of(rule, turn.state.cooldowns),
+                    "before": override.cooldown,
+                    "reset": True,
+                    "reason": "rule_changed",
+                    "actor": self.actor or None,
+                    "rule_digest": None if rule is None else rule.digest,
+                },
+            )
 
 
 @dataclass(frozen=True, slots=True)

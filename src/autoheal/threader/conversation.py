@@ -1,0 +1,639 @@
+"""One conversation: what is known of one group of alerts, and what people still have to be told. Pure.
+
+Facts come in (alerts, healing, acknowledgements, time); what goes out is the wanted state of Slack: a parent message
+that is drawn from the conversation as it is now, and `unsaid`, the replies that are still to be posted, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from autoheal.core.alert import Alert
+from autoheal.core.threads import Routed, ThreadPolicy, channel_for, severity_rank
+
+Kind = Literal[
+    "joined",  # more alerts fire; count, names
+    "resolved_some",  # count resolved, left still fire
+    "resolved",  # nothing fires any more; count, since when (`until` holds the start of the trouble)
+    "resolved_acked",  # the same, behind an acknowledgement
+    "refired",  # it was resolved, and fires again; count, names, times (how often today)
+    "rose",  # the severity rose; detail: the new one
+    "acked",  # who, until, detail: the comment
+    "extended",  # who, until
+    "ack_undone",  # who
+    "ack_ending",  # the acknowledgement ends soon and it still fires; until
+    "ack_expired",  # it is over and it still fires
+    "ack_ended",  # it is over because what it hid has resolved
+    "hidden",  # more alerts fire behind the acknowledgement; count, names
+    "dry_run",  # an action would have started; detail: the command
+    "healing",  # an action has started; detail: the command, rule, remediation
+    "done",  # the action ended well, and nothing checks whether it helped
+    "action_failed",  # detail
+    "healed",  # verified, or by probe; detail
+    "ineffective",  # the check says it did not help; detail
+    "inconclusive",  # nobody can say whether it helped; detail
+    "unknown",  # the action may or may not have run; a person must settle it
+    "approval",  # a person must approve; detail: the command, until
+    "held",  # held back (blast radius); detail
+    "approved",
+    "rejected",
+    "cancelled",
+    "settled",
+    "escalated",  # detail: the summary
+    "digest",  # flapping: `fired` and `ended` times since `at`; count: transitions it stands for
+    "calm",  # the flapping is over
+    "moved",  # the parent could not stay where it was; detail: why
+]
+
+
+@dataclass(slots=True)
+class Member:
+    """One alert of the group. Times are Unix seconds; `since`: when we heard of its present status."""
+
+    fingerprint: str
+    labels: dict[str, str]
+    starts_at: float
+    since: float
+    firing: bool = True
+    ends_at: float | None = None
+    summary: str = ""
+    description: str = ""
+    runbook_url: str = ""
+    url: str = ""
+    """The expression in Prometheus (`generatorURL`)."""
+    behind: str = ""
+    """The silence of ours that hides it, empty for none."""
+
+    @property
+    def name(self) -> str:
+        return self.labels.get("alertname", "")
+
+    @property
+    def severity(self) -> str:
+        return self.labels.get("severity", "")
+
+
+@dataclass(slots=True)
+class Acknowledged:
+    """A silence that hides alerts of this group. `reminded`: that it ends soon has been said."""
+
+    silence_id: str
+    labels: dict[str, str]
+    until: float
+    actor: str
+    at: float
+    comment: str = ""
+    reminded: bool = False
+
+
+@dataclass(slots=True)
+class Healing:
+    """What is being done for one alert of the group: a remediation and the state it is in."""
+
+    remediation_id: str
+    fingerprint: str
+    rule: str
+    state: str
+    at: float
+    cmd: str = ""
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Line:
+    """One thing that people must be told, or several that were put together: transitions `first` to `last`.
+
+    `broadcast`: shown in the channel, too; `elsewhere`: a channel that is told with a message of its own.
+    """
+
+    kind: Kind
+    first: int
+    last: int
+    at: float
+    count: int = 0
+    left: int = 0
+    names: list[str] = field(default_factory=list)
+    """What it is about, one line for each alert, at most `NAMES`."""
+    who: str = ""
+    until: float = 0.0
+    detail: str = ""
+    rule: str = ""
+    remediation_id: str = ""
+    fired: int = 0
+    ended: int = 0
+    broadcast: bool = False
+    mentions: list[str] = field(default_factory=list)
+    elsewhere: str = ""
+
+
+NAMES = 10
+
+
+@dataclass(slots=True)
+class Storm:
+    """More conversations than a channel takes at once: `waiting` messages now, `most` so far; `over`: when it was."""
+
+    since: float
+    waiting: int = 0
+    most: int = 0
+    over: float | None = None
+
+
+@dataclass(slots=True)
+class Conversation:
+    """Everything known of one group. `key` is made of source, receiver and group key; `number`: transitions so far."""
+
+    key: str
+    source: str
+    receiver: str
+    group_key: str
+    group_labels: dict[str, str]
+    channel: str
+    opened_at: float
+    mentions: list[str] = field(default_factory=list)
+    members: dict[str, Member] = field(default_factory=dict)
+    truncated: int = 0
+    """Alerts that the sender left out of its last message."""
+    fired_at: float = 0.0
+    """When the present trouble began."""
+    resolved_at: float | None = None
+    heard_at: float = 0.0
+    worst: str = ""
+    """The worst severity of the present trouble."""
+    times: int = 1
+    """How often it has fired since the conversation was opened."""
+    acks: dict[str, Acknowledged] = field(default_factory=dict)
+    healing: dict[str, Healing] = field(default_factory=dict)
+    number: int = 0
+    news_at: float = 0.0
+    """When people were last told something."""
+    flips: list[float] = field(default_factory=list)
+    """When it began or ceased to fire, of late."""
+    flapping: bool = False
+    digest: Line | None = None
+    """What a flapping group did since the last summary, which is due at `digest_at`."""
+    digest_at: float = 0.0
+    stale: bool = False
+    """It should fire, but nobody has said so for longer than anybody repeats it."""
+    note: str = ""
+    """Something to be shown on top of the parent, such as why it is in another channel than it should be."""
+    earlier: str = ""
+    """The permalink of the thread before this one, where there was one."""
+    storm: Storm | None = None
+    """This is no group of alerts, but says that there are too many of them at once."""
+
+    @property
+    def firing(self) -> list[Member]:
+        return [member for member in self.members.values() if member.firing]
+
+    @property
+    def open(self) -> bool:
+        return any(member.firing for member in self.members.values())
+
+
+LATE = 300.0
+"""Seconds for which a resolve outweighs a copy of the same episode's firing: the peer of a pair sends it later."""
+MAX_MEMBERS = 1000
+"""Alerts of one group that are kept one by one; more are counted."""
+MAX_UNSAID = 200
+"""Lines that wait at most; from then on the last ones are put together."""
+MAX_SUMMARY, MAX_DESCRIPTION, MAX_URL, MAX_DETAIL = 500, 1000, 1000, 500
+DISTINGUISHING = ("instance", "pod", "node", "host", "container", "device", "service", "job")
+"""Labels that tell the alerts of one group apart, the most telling first."""
+EPSILON = 0.001
+"""Seconds by which two readings of one start may differ."""
+
+Seen = Mapping[str, Any]
+"""An alert as the watch of our silences saw it: `labels`, `starts_at`."""
+
+
+# ---- alerts -----------------------------------------------------------------------------------------------------
+
+
+def hear(
+    c: Conversation,
+    alerts: Sequence[Alert],
+    at: float,
+    policy: ThreadPolicy,
+    truncated: int | None = None,
+    urls: Mapping[str, str] | None = None,
+    watched: bool = False,
+) -> list[Line]:
+    """Alerts of the group as somebody reported them at `at`: the lines that people have to be told.
+
+    Absence says nothing: reloads and truncation send parts of a group. `watched`: not from Alertmanager's webhook but
+    from the watch of our silences.
+    """
+    opening, was_open = not c.members, c.open
+    if not watched:
+        c.heard_at, c.stale = max(c.heard_at, at), False
+        c.truncated = c.truncated if truncated is None else truncated
+    began: list[Member] = []
+    ended: list[Member] = []
+    for alert in alerts:
+        known = c.members.get(alert.fingerprint)
+        if alert.resolved:
+            if known is None:
+                _remember(c, alert, at, urls)
+            elif known.firing and not _older(alert, known):
+                known.firing, known.ends_at, known.since, known.behind = False, alert.ends_at or at, at, ""
+                ended.append(known)
+        elif known is None:
+            member = _remember(c, alert, at, urls)
+            if member is not None:
+                began.append(member)
+        elif known.firing:
+            _refresh(known, alert, urls)
+            known.starts_at = max(known.starts_at, alert.starts_at)
+        elif alert.starts_at > known.starts_at + EPSILON or at - known.since > LATE:
+            _refresh(known, alert, urls)
+            known.firing, known.starts_at, known.ends_at, known.since = True, alert.starts_at, None, at
+            began.append(known)
+    return _tell(c, began, ended, opening, was_open, at, policy)
+
+
+def _older(alert: Alert, known: Member) -> bool:
+    """Whether a resolve is of an episode before the present one: it began earlier, and ended before this one began."""
+    if alert.starts_at > known.starts_at - EPSILON:
+        return False
+    return alert.ends_at is None or alert.ends_at <= known.starts_at
+
+
+def _tell(
+    c: Conversation,
+    began: list[Member],
+    ended: list[Member],
+    opening: bool,
+    was_open: bool,
+    at: float,
+    policy: ThreadPolicy,
+) -> list[Line]:
+    lines: list[Line] = []
+    if ended and began and was_open and all(member in began for member in c.firing):
+        lines += _closed(c, ended, at, policy)  # all that fired has ended, and something else began
+        was_open = False
+    elif ended and was_open and c.open:
+        lines.append(_line(c, "resolved_some", at, count=len(ended), left=len(c.firing), names=_names(c, ended)))
+    elif ended and was_open:
+        return _kept(c, _closed(c, ended, at, policy), at)
+    if not began:
+        return _kept(c, lines, at)
+    rank_before = severity_rank(c.worst)
+    worst = max((member.severity for member in c.firing), key=severity_rank)
+    routed = channel_for(policy, [member.labels for member in c.firing])
+    if not was_open:
+        c.resolved_at, c.fired_at, c.worst = None, min(member.starts_at for member in began), worst
+    if opening:
+        c.number += 1  # the parent itself tells of it
+        c.news_at = at
+        c.flips.append(at)
+        return lines
+    if not was_open:
+        lines += _opened_again(c, began, at, policy, routed)
+        return _kept(c, lines, at)
+    quiet = at - c.news_at >= policy.news_after
+    lines.append(_line(c, "joined", at, count=len(began), left=len(c.firing), names=_names(c, began), broadcast=quiet))
+    if severity_rank(worst) > rank_before:
+        c.worst = worst
+        lines.append(_aloud(c, _line(c, "rose", at, detail=worst, names=_names(c, began)), routed))
+    return _kept(c, lines, at)
+
+
+def _opened_again(c: Conversation, began: list[Member], at: float, policy: ThreadPolicy, routed: Routed) -> list[Line]:
+    c.times += 1
+    _flip(c, at, policy)
+    line = _line(c, "refired", at, count=len(began), names=_names(c, began), fired=c.times)
+    return [line] if c.flapping else [_aloud(c, line, routed)]
+
+
+def _closed(c: Conversation, ended: list[Member], at: float, policy: ThreadPolicy) -> list[Line]:
+    c.resolved_at = at
+    _flip(c, at, policy)
+    kind: Kind = "resolved_acked" if c.acks else "resolved"
+    who = next(iter(c.acks.values())).actor if c.acks else ""
+    return [_line(c, kind, at, count=len(ended), names=_names(c, ended), until=c.fired_at, who=who)]
+
+
+def _aloud(c: Conversation, line: Line, routed: Routed) -> Line:
+    """A line that the channel sees, too, and the channel that this severity belongs to, if it is another one."""
+    line.broadcast, line.mentions = True, list(routed.mentions)
+    line.elsewhere = routed.channel if routed.channel != c.channel else ""
+    return line
+
+
+def _line(c: Conversation, kind: Kind, at: float, **fields: Any) -> Line:
+    c.number += 1
+    return Line(kind, c.number, c.number, at, **fields)
+
+
+def _names(c: Conversation, members: Sequence[Member]) -> list[str]:
+    worst = sorted(members, key=lambda member: (-severity_rank(member.severity), member.name, member.fingerprint))
+    return [_name(c, member)[:200] for member in worst[:NAMES]]
+
+
+def _name(c: Conversation, member: Member) -> str:
+    """What tells this alert from the others of its group, and what it says."""
+    said = member.summary or member.name or member.fingerprint
+    for label in DISTINGUISHING:
+        value = member.labels.get(label, "")
+        if value and label not in c.group_labels and value not in said:
+            return f"{label}={value}: {said}"
+    return said
+
+
+def _kept(c: Conversation, lines: list[Line], at: float) -> list[Line]:
+    """The lines to be said now; while it flaps, coming and going are put aside for the next summary."""
+    if not c.flapping:
+        c.news_at = at if lines else c.news_at
+        return lines
+    now: list[Line] = []
+    for line in lines:
+        if line.kind in ("joined", "resolved_some", "resolved", "resolved_acked", "refired"):
+            if c.digest is None:
+                c.digest = Line("digest", line.first, line.last, line.at)
+            c.digest = together(c.digest, line)
+        else:
+            now.append(line)
+    return _before(c, now) if now else []
+
+
+def _before(c: Conversation, lines: list[Line]) -> list[Line]:
+    """What was put aside is said before what comes after it, so that numbers never go back."""
+    if c.digest is None:
+        return lines
+    digest, c.digest = c.digest, None
+    return [digest, *lines]
+
+
+def together(digest: Line, line: Line) -> Line:
+    """The digest with one more line in it, or two digests in one."""
+    fired = line.fired if line.kind == "digest" else int(line.kind in ("refired", "joined"))
+    ended = line.ended if line.kind == "digest" else int(line.kind.startswith("resolved"))
+    digest.count += line.count if line.kind == "digest" else 1
+    digest.fired, digest.ended = digest.fired + fired, digest.ended + ended
+    digest.last, digest.left = line.last, line.left
+    digest.names = list(dict.fromkeys([*digest.names, *line.names]))[:NAMES]
+    digest.broadcast |= line.broadcast
+    digest.until = line.at
+    return digest
+
+
+def bounded(unsaid: list[Line], lines: Sequence[Line]) -> list[Line]:
+    """`lines` behind `unsaid`; where too many wait, the last are put together: counted, none lost."""
+    waiting = [*unsaid, *lines]
+    while len(waiting) > MAX_UNSAID:
+        last = waiting.pop()
+        before = waiting.pop()
+        if before.kind != "digest":
+            before = together(Line("digest", before.first, before.first, before.at), before)
+        waiting.append(together(before, last))
+    return waiting
+
+
+def _flip(c: Conversation, at: float, policy: ThreadPolicy) -> None:
+    """It began, or ceased, to fire; more than so often in so long is flapping."""
+    c.flips = [flip for flip in c.flips if flip > at - policy.flapping.per][-100:] + [at]
+    if not c.flapping and len(c.flips) > policy.flapping.changes:
+        c.flapping, c.digest_at = True, at + policy.flapping.per
+
+
+def _remember(c: Conversation, alert: Alert, at: float, urls: Mapping[str, str] | None) -> Member | None:
+    """The group's new member; None where there are too many, which are counted only."""
+    if len(c.members) >= MAX_MEMBERS:
+        gone = sorted((m for m in c.members.values() if not m.firing), key=lambda m: m.since)[:1]
+        if not gone or alert.resolved:
+            c.truncated += 0 if alert.resolved else 1
+            return None
+        del c.members[gone[0].fingerprint]
+    member = Member(alert.fingerprint, dict(alert.labels), alert.starts_at, at, not alert.resolved, alert.ends_at)
+    _refresh(member, alert, urls)
+    c.members[alert.fingerprint] = member
+    return member
+
+
+def _refresh(member: Member, alert: Alert, urls: Mapping[str, str] | None) -> None:
+    notes = alert.annotations
+    if notes:
+        summary = notes.get("summary") or notes.get("title") or notes.get("message") or ""
+        member.summary = _one_line(summary, MAX_SUMMARY)
+        member.description = notes.get("description", "")[:MAX_DESCRIPTION]
+        member.runbook_url = (notes.get("runbook_url") or notes.get("runbook") or "")[:MAX_URL]
+    if urls:
+        member.url = urls.get(alert.fingerprint, member.url)[:MAX_URL]
+
+
+def _one_line(text: str, most: int) -> str:
+    found = " ".join(text[: 4 * most].split())
+    return found if len(found) <= most else found[: most - 1] + "…"
+
+
+# ---- acknowledgements -------------------------------------------------------------------------------------------
+
+
+def covers(labels: Mapping[str, str], member: Member) -> bool:
+    """Whether a silence with exactly these labels hides the alert."""
+    return all(member.labels.get(name, "") == value for name, value in labels.items())
+
+
+def acked(
+    c: Conversation,
+    silence_id: str,
+    labels: Mapping[str, str],
+    until: float,
+    actor: str,
+    at: float,
+    comment: str = "",
+) -> list[Line]:
+    """A silence of ours hides alerts of this group, or lasts longer than before."""
+    known = c.acks.get(silence_id)
+    if known is not None:
+        if until <= known.until + 1:
+            return []
+        known.until, known.reminded = until, False
+        return _said(c, _line(c, "extended", at, who=actor, until=until))
+    hidden = [member for member in c.firing if covers(labels, member)]
+    if not hidden:
+        return []
+    for member in hidden:
+        member.behind = silence_id
+    c.acks[silence_id] = Acknowledged(silence_id, dict(labels), until, actor, at, comment[:MAX_DETAIL])
+    everything = "" if len(hidden) == len(c.firing) else f"{len(hidden)} of {len(c.firing)} alerts"
+    names = _names(c, hidden) if everything else []
+    said = "" if comment.startswith("acknowledged ") else comment[:MAX_DETAIL]  # ours say what this line says
+    line = _line(c, "acked", at, who=actor, until=until, detail=said, count=len(hidden), names=names)
+    return _said(c, line)
+
+
+def ack_ended(c: Conversation, silence_id: str, reason: str, actor: str, at: float) -> list[Line]:
+    """A silence is over: by time, because what it hid has resolved, or by hand."""
+    if c.acks.pop(silence_id, None) is None:
+        return []
+    for member in c.members.values():
+        if member.behind == silence_id:
+            member.behind = ""
+    if reason == "by_hand":
+        return _said(c, _line(c, "ack_undone", at, who=actor, left=len(c.firing)))
+    if c.open:
+        return _said(c, _line(c, "ack_expired", at, left=len(c.firing), broadcast=True))
+    return _said(c, _line(c, "ack_ended", at))
+
+
+def behind(c: Conversation, silence_id: str, seen: Mapping[str, Seen], at: float, policy: ThreadPolicy) -> list[Line]:
+    """What a silence of this conversation hides, as last seen: alerts that came while Alertmanager says nothing."""
+    if silence_id not in c.acks:
+        return []
+    came: list[Member] = []
+    for name, was in seen.items():
+        known = c.members.get(name)
+        if known is not None and known.firing:
+            known.behind = silence_id
+            continue
+        if known is not None and was["starts_at"] <= known.starts_at + EPSILON:
+            continue  # its resolve is known, and this look is older
+        if known is None and not _belongs(c, was["labels"]):
+            continue
+        member = _remember(c, Alert("firing", was["labels"], {}, was["starts_at"], name), at, None)
+        if member is not None:
+            member.behind = silence_id
+            came.append(member)
+    if not came:
+        return []
+    c.resolved_at = None
+    c.worst = max((c.worst, *(member.severity for member in came)), key=severity_rank)
+    return _said(c, _line(c, "hidden", at, count=len(came), left=len(c.firing), names=_names(c, came)))
+
+
+def _belongs(c: Conversation, labels: Mapping[str, str]) -> bool:
+    """Whether an alert would be in this group, as far as its labels say; a group without labels could hold any."""
+    return bool(c.group_labels) and all(labels.get(name, "") == value for name, value in c.group_labels.items())
+
+
+def _said(c: Conversation, line: Line) -> list[Line]:
+    c.news_at = line.at
+    return _before(c, [line])
+
+
+# ---- healing ----------------------------------------------------------------------------------------------------
+
+
+def heal(c: Conversation, event: Mapping[str, Any], routed: Routed | None = None) -> list[Line]:
+    """An event of the ledger about an alert of this group."""
+    at, kind = event["ts"], event["kind"]
+    told = _HEALING.get(kind)
+    if told is None:
+        return []
+    remediation_id = event.get("remediation_id") or ""
+    state = event.get("state")
+    known = c.healing.get(remediation_id)
+    if remediation_id and (state or known):
+        if known is None:
+            known = Healing(remediation_id, event.get("fingerprint") or "", event.get("rule") or "", "", at)
+            c.healing[remediation_id] = known
+        known.state, known.at = "done" if _HEALING[kind](event) == "done" else state or known.state, at
+        known.cmd = str(event.get("cmd") or known.cmd)[:MAX_DETAIL]
+        known.detail = str(event.get("detail") or event.get("error") or event.get("reason") or "")[:MAX_DETAIL]
+        for old in list(c.healing)[:-20]:
+            del c.healing[old]
+    what = told(event)
+    if what is None:
+        return []
+    fields: dict[str, Any] = {"rule": event.get("rule") or "", "remediation_id": remediation_id}
+    fields |= {"who": event.get("actor") or "", "until": event.get("until") or 0.0}
+    fields["detail"] = _detail(event, known)
+    line = _line(c, what, at, **fields)
+    if what in ("approval", "unknown", "escalated") and routed is not None:
+        line.broadcast, line.mentions = True, list(routed.mentions)
+    return _said(c, line)
+
+
+def _detail(event: Mapping[str, Any], known: Healing | None) -> str:
+    for name in ("summary", "detail", "error"):
+        if event.get(name):
+            return _one_line(str(event[name]), MAX_DETAIL)
+    if event["kind"] in ("action_started", "action_dry_run", "approval_requested", "action_ok", "verify_ok"):
+        return _one_line(str(event.get("cmd") or (known.cmd if known else "")), MAX_DETAIL)
+    return _one_line(str(event.get("reason") or event.get("note") or ""), MAX_DETAIL)
+
+
+_HEALING: dict[str, Callable[[Mapping[str, Any]], Kind | None]] = {
+    "decision_act": lambda event: None,
+    "decision_hold": lambda event: None if event.get("reason") == "approval" else "held",
+    "approval_requested": lambda event: "approval",
+    "action_dry_run": lambda event: "dry_run",
+    "action_started": lambda event: "healing",
+    "action_ok": lambda event: "done" if event.get("state") == "healed" else None,
+    "action_fail": lambda event: "action_failed",
+    "action_unknown": lambda event: "unknown",
+    "verify_ok": lambda event: "healed",
+    "verify_fail": lambda event: "ineffective",
+    "verify_inconclusive": lambda event: "inconclusive",
+    "approved": lambda event: "approved",
+    "rejected": lambda event: "rejected",
+    "cancelled": lambda event: "cancelled",
+    "settled": lambda event: "settled" if event.get("actor") and event.get("state") else None,
+    "escalated": lambda event: "escalated",
+}
+
+
+# ---- time -------------------------------------------------------------------------------------------------------
+
+
+def tick(c: Conversation, at: float, policy: ThreadPolicy, stale_after: float) -> list[Line]:
+    """What time alone brings: the summary of a flapping group, its end, reminders, silence of the sender."""
+    lines: list[Line] = []
+    if c.flapping and at >= c.digest_at:
+        lines += _before(c, [])
+        c.digest_at = at + policy.flapping.per
+        c.flips = [flip for flip in c.flips if flip > at - policy.flapping.per]
+        if not c.flips:
+            c.flapping = False
+            lines.append(_line(c, "calm", at, left=len(c.firing)))
+        c.news_at = at if lines else c.news_at
+    for ack in c.acks.values():
+        if not ack.reminded and ack.until - policy.remind_before <= at < ack.until and c.open:
+            ack.reminded = True
+            if ack.until - ack.at > policy.remind_before:
+                lines += _said(c, _line(c, "ack_ending", at, until=ack.until, who=ack.actor, left=len(c.firing)))
+    c.stale = c.open and not c.acks and at - c.heard_at > stale_after
+    return lines
+
+
+def due(c: Conversation, policy: ThreadPolicy, stale_after: float) -> float | None:
+    """When `tick` has something to do next."""
+    times: list[float] = []
+    if c.flapping:
+        times.append(c.digest_at)
+    if c.open:
+        times += [ack.until - policy.remind_before for ack in c.acks.values() if not ack.reminded]
+        if not c.stale and not c.acks:
+            times.append(c.heard_at + stale_after + 1)
+    return min(times, default=None)
+
+
+# ---- as data ----------------------------------------------------------------------------------------------------
+
+
+def to_data(c: Conversation) -> dict[str, Any]:
+    """JSON's kinds only; `from_data` takes it back."""
+    return asdict(c)
+
+
+def from_data(data: Mapping[str, Any]) -> Conversation:
+    """What `to_data` gave, of this version or an older one; unknown names are passed over."""
+    c = Conversation(**_known(Conversation, data))
+    c.members = {name: Member(**_known(Member, item)) for name, item in data.get("members", {}).items()}
+    c.acks = {name: Acknowledged(**_known(Acknowledged, item)) for name, item in data.get("acks", {}).items()}
+    c.healing = {name: Healing(**_known(Healing, item)) for name, item in data.get("healing", {}).items()}
+    c.digest = line_from(data["digest"]) if data.get("digest") else None
+    c.storm = Storm(**_known(Storm, data["storm"])) if data.get("storm") else None
+    return c
+
+
+def line_from(data: Mapping[str, Any]) -> Line:
+    return Line(**_known(Line, data))
+
+
+def _known(kind: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: data[name] for name in kind.__dataclass_fields__ if name in data}

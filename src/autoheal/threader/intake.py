@@ -1,0 +1,182 @@
+"""Deliveries become conversations: on disk, with what Slack has to be told, before anybody is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import orjson
+
+from autoheal.core.alert import Alert
+from autoheal.core.threads import ThreadPolicy, channel_for
+from autoheal.engine.crash import crash_point
+from autoheal.sources.alertmanager import Delivery
+from autoheal.store.threads import Book, Threads
+from autoheal.threader import talk as talks
+from autoheal.threader.conversation import Conversation, heal, hear
+from autoheal.threader.talk import Place, Talk, conversation_key
+
+REMEMBER = 600.0
+"""Seconds within which a repeated delivery that brings nothing new is not noted again."""
+
+TOGETHER, ALERTS_TOGETHER = 32, 1000
+"""Deliveries that are written in one transaction, and their alerts, at most."""
+
+
+class Intake:
+    """`policy` gives the one in force; `wake` is called when there is something to post.
+
+    `plain`: Slack is reached by an incoming webhook only.
+    """
+
+    def __init__(
+        self,
+        threads: Threads,
+        policy: Callable[[], ThreadPolicy],
+        stale_after: float,
+        plain: bool = False,
+        wake: Callable[[], object] = lambda: None,
+        archive: Callable[[Place], str] = lambda place: "",
+    ) -> None:
+        """`archive` gives the link to a thread that a new one takes the place of."""
+        self.threads, self.policy, self.stale_after, self.plain = threads, policy, stale_after, plain
+        self.wake, self._archive = wake, archive
+        self._waiting: deque[tuple[dict[str, Delivery], asyncio.Future[None]]] = deque()
+        self._taking: asyncio.Task[None] | None = None
+
+    async def hear(self, delivery: Delivery) -> list[str]:
+        """Take a webhook's alerts in: the keys of their conversations. StoreUnavailable: nothing was taken.
+
+        What comes while the store writes is written together afterwards: a storm costs few commits.
+        """
+        groups = grouped(delivery)
+        if groups:
+            taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((groups, taken))
+            if self._taking is None or self._taking.done():
+                self._taking = asyncio.create_task(self._take_waiting(), name="intake")
+            await taken
+        return list(groups)
+
+    async def _take_waiting(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft()]
+            room = ALERTS_TOGETHER - _size(batch[0][0])
+            while self._waiting and len(batch) < TOGETHER and (room := room - _size(self._waiting[0][0])) >= 0:
+                batch.append(self._waiting.popleft())
+            try:
+                await asyncio.to_thread(self.take_groups, *(groups for groups, _ in batch))
+            except Exception as error:
+                if len(batch) == 1:
+                    _tell(batch[0][1], error)
+                    continue
+                # one of them may stand in the others' way: each for itself
+                await asyncio.gather(*(self._take_alone(groups, taken) for groups, taken in batch))
+            else:
+                for _, taken in batch:
+                    _tell(taken)
+
+    async def _take_alone(self, groups: dict[str, Delivery], taken: asyncio.Future[None]) -> None:
+        try:
+            await asyncio.to_thread(self.take_groups, groups)
+        except Exception as error:
+            _tell(taken, error)
+        else:
+            _tell(taken)
+
+    def take_groups(self, *deliveries: dict[str, Delivery]) -> None:
+        """Deliveries that have been grouped already, in one transaction; blocks. StoreUnavailable: nothing was taken."""
+        with self.threads.transaction() as book:
+            changed = self.write(book, *deliveries)
+        crash_point("threader.heard")
+        if changed:
+            self.wake()
+
+    def write(self, book: Book, *deliveries: dict[str, Delivery]) -> bool:
+        """In the caller's transaction; whether anything changed. By key, as rows are locked, and then as they came."""
+        changed = False
+        parts = [(key, delivery) for groups in deliveries for key, delivery in groups.items()]
+        for key, delivery in sorted(parts, key=lambda part: part[0]):
+            fires = any(isinstance(alert, Alert) and not alert.resolved for alert in delivery.alerts)
+            stored = book.create(key) if fires else book.lock([key]).get(key)
+            if stored is None:
+                continue  # nothing that anybody was told of has ended
+            known = talks.load(stored)
+            talk = known or Talk(stored, self._opened(key, delivery, book.now))
+            changed |= self._heard(book, talk, delivery)
+        return changed
+
+    def _opened(self, key: str, delivery: Delivery, now: float) -> Conversation:
+        firing = [alert for alert in delivery.alerts if isinstance(alert, Alert) and not alert.resolved]
+        routed = channel_for(self.policy(), [alert.labels for alert in firing])
+        c = Conversation(
+            key,
+            delivery.origin,
+            delivery.receiver,
+            delivery.group_key,
+            dict(delivery.group_labels),
+            routed.channel,
+            now,
+            mentions=list(routed.mentions),
+        )
+        return c
+
+    def _heard(self, book: Book, talk: Talk, delivery: Delivery) -> bool:
+        now, policy = book.now, self.policy()
+        alerts = [alert for alert in delivery.alerts if isinstance(alert, Alert)]
+        quiet_since = talk.c.resolved_at
+        begins = any(not alert.resolved for alert in alerts) and not talk.c.open
+        if begins and quiet_since is not None and now - quiet_since >= policy.new_thread_after and not talk.unsaid:
+            earlier = self._archive(talk.place)
+            talk = Talk(talk.stored, self._opened(talk.key, delivery, now))
+            talk.c.earlier = earlier
+        before, heard_at = set(talk.c.members), talk.c.heard_at
+        talk.say(hear(talk.c, alerts, now, policy, delivery.truncated, delivery.urls))
+        if now - heard_at < REMEMBER:
+            talk.c.heard_at = heard_at
+        self.adopt(book, talk, set(talk.c.members) - before)
+        return talks.save(book, talk, policy, self.stale_after, self.plain)
+
+    def adopt(self, book: Book, talk: Talk, fingerprints: Iterable[str]) -> None:
+        """What the ledger told of these alerts before their conversation was there."""
+        names = sorted(fingerprints)
+        if names:
+            for stray in book.strays(names):
+                routed = channel_for(self.policy(), [member.labels for member in talk.c.firing])
+                talk.say(heal(talk.c, orjson.loads(stray.data), routed))
+
+    async def find(self, key: str) -> Conversation | None:
+        """The conversation as it is now."""
+        stored = await asyncio.to_thread(self.threads.get, key)
+        talk = talks.load(stored) if stored is not None else None
+        return talk.c if talk is not None else None
+
+
+def _size(groups: Mapping[str, Delivery]) -> int:
+    return sum(len(delivery.alerts) for delivery in groups.values())
+
+
+def _tell(taken: asyncio.Future[None], error: Exception | None = None) -> None:
+    """Whoever waited may have gone."""
+    if taken.done():
+        return
+    if error is None:
+        taken.set_result(None)
+    else:
+        taken.set_exception(error)
+
+
+def grouped(delivery: Delivery) -> dict[str, Delivery]:
+    """The delivery by the keys of its conversations: one, or where the sender does not group one for each alert."""
+    alerts: Sequence[Alert] = [alert for alert in delivery.alerts if isinstance(alert, Alert)]
+    if not alerts:
+        return {}
+    if delivery.group_key:
+        return {conversation_key(delivery.origin, delivery.receiver, delivery.group_key): delivery}
+    found: dict[str, Delivery] = {}
+    for alert in alerts:
+        key = conversation_key(delivery.origin, delivery.receiver, f"alert:{alert.fingerprint}")
+        part = found.setdefault(key, Delivery([], delivery.origin, delivery.receiver))
+        part.alerts.append(alert)
+    return found
