@@ -7,8 +7,9 @@ from pathlib import Path
 
 from monitoring.grafana.panels import PROMETHEUS, Json, rows
 from monitoring.grafana.remediator import health, trail, work
-from monitoring.grafana.remediator.terms import HERE, JOB
 from monitoring.grafana.schema import Dashboard
+from monitoring.grafana.terms import HERE, JOB
+from monitoring.grafana.threader import http, slack
 
 FOLDER = Path(__file__).with_name("dashboards")
 SCHEMA_VERSION = 39
@@ -18,11 +19,52 @@ LINES = '{job=~"autoheal.*"}'
 
 def autoheal() -> Json:
     """The dashboard of the remediator."""
+    return dashboard(
+        "autoheal",
+        "Autoheal",
+        "The remediator: is it on, does it keep its promises, what did it decide and do, what waits.",
+        marks(),
+        variables(),
+        rows(
+            ("Is it on?", health.is_it_on(), False),
+            ("Promises and error budget", health.objectives(), False),
+            ("Decisions", work.decisions(), False),
+            ("Actions", work.actions(), False),
+            ("Healing", work.healing(), False),
+            ("What waits", work.waiting(), False),
+            ("Trail, readers, door", trail.trail(), False),
+            ("Workers and queues", trail.queues(), True),
+            ("Log", trail.log(LINES), False),
+        ),
+    )
+
+
+def threads() -> Json:
+    """The dashboard of the threads in Slack."""
+    return dashboard(
+        "autoheal-threads",
+        "Autoheal threads",
+        "Alerts in Slack: are people told, what waits for Slack, what became of the calls, what threaders are asked.",
+        thread_marks(),
+        thread_variables(),
+        rows(
+            ("Are people told?", slack.are_people_told(), False),
+            ("The queue", slack.the_queue(), False),
+            ("Calls of Slack", slack.calls(), False),
+            ("HTTP, of threaders that run by themselves", http.http(), False),
+        ),
+    )
+
+
+def dashboard(
+    uid: str, title: str, description: str, annotations: list[Json], templating: list[Json], panels: list[Json]
+) -> Json:
+    """What all of them share, around their panels."""
     return {
         "id": None,
-        "uid": "autoheal",
-        "title": "Autoheal",
-        "description": "The remediator: is it on, does it keep its promises, what did it decide and do, what waits.",
+        "uid": uid,
+        "title": title,
+        "description": description,
         "tags": ["autoheal"],
         "schemaVersion": SCHEMA_VERSION,
         "version": 1,
@@ -35,19 +77,9 @@ def autoheal() -> Json:
         "weekStart": "",
         "timepicker": {"refresh_intervals": ["10s", "30s", "1m", "5m", "15m", "1h"]},
         "links": links(),
-        "annotations": {"list": marks()},
-        "templating": {"list": variables()},
-        "panels": rows(
-            ("Is it on?", health.is_it_on(), False),
-            ("Promises and error budget", health.objectives(), False),
-            ("Decisions", work.decisions(), False),
-            ("Actions", work.actions(), False),
-            ("Healing", work.healing(), False),
-            ("What waits", work.waiting(), False),
-            ("Trail, readers, door", trail.trail(), False),
-            ("Workers and queues", trail.queues(), True),
-            ("Log", trail.log(LINES), False),
-        ),
+        "annotations": {"list": annotations},
+        "templating": {"list": templating},
+        "panels": panels,
     }
 
 
@@ -69,24 +101,36 @@ def links() -> list[Json]:
     ]
 
 
+BUILT_IN: Json = {
+    "builtIn": 1,
+    "type": "dashboard",
+    "name": "Annotations & Alerts",
+    "datasource": {"type": "grafana", "uid": "-- Grafana --"},
+    "enable": True,
+    "hide": True,
+    "iconColor": "rgba(0, 211, 255, 1)",
+}
+
+
 def marks() -> list[Json]:
     """Events as vertical lines over all panels that show time."""
-    built_in: Json = {
-        "builtIn": 1,
-        "type": "dashboard",
-        "name": "Annotations & Alerts",
-        "datasource": {"type": "grafana", "uid": "-- Grafana --"},
-        "enable": True,
-        "hide": True,
-        "iconColor": "rgba(0, 211, 255, 1)",
-    }
     restarts = f'sum by (instance) (resets(autoheal_event_total{{{HERE}, kind="heartbeat"}}[2m])) > 0'
     return [
-        built_in,
+        BUILT_IN,
         mark("Mode changed", happened("mode_changed"), "purple", "Mode changed", True),
         mark("Actions", happened("action_started"), "blue", "Action started", True),
         mark("Escalated", happened("escalated"), "red", "Escalated to a person", True),
         mark("Policy loaded", happened("policy_loaded"), "green", "Policy loaded", False),
+        mark("Restarts", restarts, "orange", "Restarted: {{instance}}", True),
+    ]
+
+
+def thread_marks() -> list[Json]:
+    refused = f"count(threader_slack_up{{{HERE}}} == 0) > 0"
+    restarts = f"sum by (instance) (changes(process_start_time_seconds{{{HERE}}}[2m])) > 0"
+    return [
+        BUILT_IN,
+        mark("Slack refuses", refused, "red", "Slack does not take what is posted", True),
         mark("Restarts", restarts, "orange", "Restarted: {{instance}}", True),
     ]
 
@@ -121,6 +165,17 @@ def variables() -> list[Json]:
         choice("job", "Job", f"query_result({jobs})", 3, regex='/job="([^"]+)"/'),
         choice("instance", "Process", f"label_values(up{{{JOB}}}, instance)", 1, every=".*"),
         choice("alertname", "Alert", f"label_values(autoheal_actions_total{{{HERE}}}, alertname)", 1, every=".*"),
+        text("console", "Autoheal at", "http://localhost:9009"),
+        text("runbooks", "Runbooks at", "/alerting/list?search=datasource:Prometheus"),
+    ]
+
+
+def thread_variables() -> list[Json]:
+    jobs = 'count by (job) (up{job=~"alert_threader_.*"} or last_over_time(threader_health_status[1d]))'
+    return [
+        source("datasource", "Prometheus", "prometheus"),
+        choice("job", "Job", f"query_result({jobs})", 3, regex='/job="([^"]+)"/'),
+        choice("instance", "Process", f"label_values(up{{{JOB}}}, instance)", 1, every=".*"),
         text("console", "Autoheal at", "http://localhost:9009"),
         text("runbooks", "Runbooks at", "/alerting/list?search=datasource:Prometheus"),
     ]
@@ -187,7 +242,7 @@ def text(name: str, label: str, value: str) -> Json:
 
 def rendered() -> dict[Path, str]:
     """Every dashboard's file and what belongs in it; a ValidationError where one is not as Grafana wants it."""
-    found = {FOLDER / f"{one['uid']}.json": json.dumps(one, indent=2) + "\n" for one in (autoheal(),)}
+    found = {FOLDER / f"{one['uid']}.json": json.dumps(one, indent=2) + "\n" for one in (autoheal(), threads())}
     for content in found.values():
         Dashboard.model_validate_json(content)
     return found

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
-Unit: TypeAlias = Literal["short", "none", "string", "s", "ops", "wps", "percentunit", "dateTimeFromNow"]
+Unit: TypeAlias = Literal["short", "none", "string", "s", "ops", "wps", "reqps", "percentunit", "dateTimeFromNow"]
 Color: TypeAlias = Annotated[
     str,
     Field(

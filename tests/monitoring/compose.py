@@ -15,7 +15,7 @@ import yaml
 from tests.monitoring.routing import MONITORING
 from tests.needs import missing, needs
 
-BASE, PROD = "docker-compose.yml", "docker-compose.prod.yml"
+BASE, PROD, SLACK = "docker-compose.yml", "docker-compose.prod.yml", "docker-compose.slack.yml"
 GIVEN = {"DOCKER_GID": "999"}
 PUBLIC = {"AUTOHEAL_PUBLIC_URL": "https://autoheal.example.org"}
 
@@ -32,7 +32,7 @@ def ask(folder: Path, *files: str, **env: str) -> subprocess.CompletedProcess[st
     """`docker-compose config` in a copy of the files, so that nobody's .env is read."""
     here = folder / "monitoring"
     here.mkdir(exist_ok=True)
-    for name in (BASE, PROD):
+    for name in (BASE, PROD, SLACK):
         shutil.copy(MONITORING / name, here)
     argv = [program(), *(word for name in files for word in ("--file", name)), "config"]
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder), **env}

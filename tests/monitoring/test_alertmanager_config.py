@@ -79,6 +79,7 @@ def test_alertmanager_accepts_the_file_with_its_templates(local: Path) -> None:
         ("alertname=Watchdog severity=none", "autoheal"),
         ("alertname=AutohealServiceDown severity=critical", "autoheal-notify"),
         ("alertname=AutohealEscalation severity=warning", "autoheal-notify"),
+        ("alertname=ThreaderSlackDown severity=critical", "autoheal-notify"),
         ("alertname=TcpEndpointDownFast severity=critical service=crm-api", "autoheal,slack-critical"),
         ("alertname=UptimeProbeFailing severity=warning", "autoheal,slack-warning"),
         ("alertname=CrmMetricsScrapeStale severity=info", "autoheal,slack-info"),

@@ -18,7 +18,7 @@ from autoheal.cli.provision.secrets import STACK
 from autoheal.clients.docker import DockerEngine
 from autoheal.config.settings import Settings
 from autoheal.testing.docker_engine import FakeDockerEngine
-from tests.monitoring.compose import BASE, GIVEN, PROD, PUBLIC, ask, merged, sources
+from tests.monitoring.compose import BASE, GIVEN, PROD, PUBLIC, SLACK, ask, merged, sources
 from tests.monitoring.dockerfile import environment as image_environment
 from tests.monitoring.routing import MONITORING
 from tests.needs import needs, needs_module
@@ -50,7 +50,7 @@ def services(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
 
 def test_the_files_fit_the_compose_specification() -> None:
     needs_module("check_jsonschema", "dev")
-    files = [str(MONITORING / name) for name in (BASE, PROD)]
+    files = [str(MONITORING / name) for name in (BASE, PROD, SLACK)]
     argv = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *files]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -193,7 +193,8 @@ def test_secrets_go_neither_to_git_nor_into_the_image() -> None:
 def settings_of(service: dict[str, Any], folder: Path) -> Settings:
     """The settings of a container with this environment, with the secrets in `folder`."""
     for one in service["secrets"]:
-        (folder / one["source"]).write_text(f"{one['source']}-of-the-test")
+        text = "xoxb-of-the-test" if one["source"] == "slack_bot_token" else f"{one['source']}-of-the-test"
+        (folder / one["source"]).write_text(text)
     given = image_environment() | {name: str(value) for name, value in service["environment"].items()}
     return Settings.from_env({name: value.replace("/run/secrets", str(folder)) for name, value in given.items()})
 
@@ -218,6 +219,24 @@ def test_production_begins_as_a_canary_and_one_variable_makes_it_live(prod: dict
     live = merged(tmp_path, BASE, PROD, **GIVEN, **PUBLIC, AUTOHEAL_DRY_RUN="false")
     assert settings_of(live["services"]["autoheal"], tmp_path).dry_run is False
     assert prod["services"]["grafana"]["environment"]["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
+
+
+def test_threads_are_added_by_a_file_of_their_own(dev: dict[str, Any], tmp_path: Path) -> None:
+    """It gives Autoheal the app's two secrets, and changes nothing else."""
+    threads = merged(tmp_path, BASE, PROD, SLACK, **GIVEN, **PUBLIC)
+    plain = merged(tmp_path, BASE, PROD, **GIVEN, **PUBLIC)
+    given = {one["source"] for one in threads["services"]["autoheal"]["secrets"]}
+    new = {"slack_bot_token", "slack_signing_secret"}
+    assert given == {one["source"] for one in plain["services"]["autoheal"]["secrets"]} | new
+    for name in new:
+        assert threads["secrets"][name]["file"].endswith(f"/monitoring/secrets/{name}")
+    told = (MONITORING / "secrets" / "README.md").read_text()
+    assert all(f"| `{name}` |" in told for name in new)
+    found = settings_of(threads["services"]["autoheal"], tmp_path)
+    assert found.slack_configured and found.slack_bot_token is not None and found.slack_signing_secret is not None
+    assert not settings_of(dev["services"]["autoheal"], tmp_path).slack_configured
+    for name, service in plain["services"].items():
+        assert name == "autoheal" or threads["services"][name] == service
 
 
 def test_every_variable_of_the_env_file_can_be_set(tmp_path: Path) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,11 @@ from pydantic import ValidationError
 from monitoring.grafana import generate
 from monitoring.grafana.remediator import health
 from monitoring.grafana.remediator.terms import EFFECTS, RESULTS
-from monitoring.grafana.schema import Dashboard, LogQuery, Mark, Panel, PromQuery
+from monitoring.grafana.schema import Dashboard, LogQuery, PromQuery
 from tests.acceptance.service import ROOT
+from tests.monitoring.answers import Expected, await_answers
 from tests.monitoring.traffic import Site, happen, reader, site
-from tests.monitoring.viewer import Answer, Viewer, seconds
+from tests.monitoring.viewer import Viewer, seconds
 from tests.servers import wait_until
 
 MONITORING = ROOT / "monitoring"
@@ -185,20 +184,7 @@ def rule_files(folder: Path) -> list[Path]:
 def check_every_query_is_answered(busy: Site) -> None:
     viewer = _viewer(busy)
     wait_until(lambda: _filled(viewer), 10, "values for each variable")
-    left = list(viewer.dashboard.every_panel())
-    problems: dict[str, list[str]] = {}
-
-    def all_answered() -> bool:
-        left[:] = [panel for panel in left if _problems(viewer, panel, problems)]
-        marks = [mark.name for mark in viewer.dashboard.annotations.items if not _marked(viewer, mark)]
-        problems["annotations"] = marks
-        return not left and not marks
-
-    try:
-        wait_until(all_answered, 20, every=0.5)
-    except AssertionError:
-        said = "\n".join(f"{title}: {'; '.join(found)}" for title, found in problems.items() if found)
-        raise AssertionError(f"not answered:\n{said}") from None
+    await_answers(viewer, Expected(MAY_BE_ZERO, MUST_SHOW, TRUTH, RESULTS))
 
 
 def _viewer(busy: Site) -> Viewer:
@@ -212,63 +198,6 @@ def _filled(viewer: Viewer) -> bool:
     assert offered["job"] == ["autoheal", "autoheal-worker"], offered
     assert len(offered["instance"]) == 3 and {"Heals", "Fails", "other"} <= set(offered["alertname"]), offered
     return True
-
-
-def _problems(viewer: Viewer, panel: Panel, told: dict[str, list[str]]) -> list[str]:
-    """What is wrong with what a panel gets; it is also told."""
-    found: list[str] = []
-    legends: dict[str, float] = {}
-    fields = {"Time", *(f"Time {n}" for n in range(1, len(panel.targets) + 1))}
-    for target in panel.targets:
-        if isinstance(target, LogQuery):
-            continue
-        answer = viewer.ask(target, panel.interval, time.time())
-        found += _empty(answer, panel.title, target)
-        legends |= {_legend(target, labels): max(values) for labels, values in answer}
-        fields |= {name for labels, _ in answer for name in labels} | {"Value", f"Value #{target.refId}"}
-        found += [f"no label for {target.legendFormat} in {name}" for name in legends if "{{" in name]
-    found += [f"{name} is 0" for name in MUST_SHOW.get(panel.title, ()) if not legends.get(name)]
-    if panel.title in TRUTH and not found:
-        low, high = TRUTH[panel.title]
-        found += [f"{value} is not in {low}..{high}" for value in legends.values() if not low <= value <= high]
-    found += _misnamed(panel, legends, fields)
-    told[panel.title] = found
-    return found
-
-
-def _empty(answer: Answer, title: str, target: PromQuery) -> list[str]:
-    values = [value for _, series in answer for value in series if math.isfinite(value)]
-    if not values:
-        return [f"{target.refId} is empty"]
-    return [f"{target.refId} is 0"] if title not in MAY_BE_ZERO and not any(values) else []
-
-
-def _legend(target: PromQuery, labels: dict[str, str]) -> str:
-    """The name that a series gets; a label that is not there is left standing."""
-    return re.sub(r"\{\{(\w+)\}\}", lambda hit: labels.get(hit[1], hit[0]), target.legendFormat)
-
-
-def _misnamed(panel: Panel, legends: dict[str, float], fields: set[str]) -> list[str]:
-    """Names that the panel gives looks to, and that nothing in it has."""
-    named = set(legends)
-    for change in panel.transformations:
-        if change.id == "groupingToMatrix":
-            row, column = change.options["rowField"], change.options["columnField"]
-            fields = {rf"{row}\{column}", *RESULTS} if {row, column} <= fields else set()
-        elif change.id == "organize":
-            wanted = set(change.options["renameByName"]) | set(change.options["excludeByName"])
-            named = set(change.options["renameByName"].values())
-            if wanted - fields:
-                return [f"no such columns: {sorted(wanted - fields)}"]
-    wanted = {override.matcher.options for override in panel.fieldConfig.overrides}
-    return [f"nothing is called {name}" for name in sorted(wanted - named)]
-
-
-def _marked(viewer: Viewer, mark: Mark) -> bool:
-    if mark.target is None or mark.expr is None:
-        return True
-    answer = viewer.over_time(viewer.replaced(mark.expr), seconds(mark.target.interval), time.time())
-    return any(value > 0 for _, values in answer for value in values)
 
 
 def check_a_chosen_process_is_asked_alone(busy: Site) -> None:

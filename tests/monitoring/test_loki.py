@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ import yaml
 
 from autoheal.app.serve import WITNESS_EVERY
 from autoheal.store.sqlite import database_path
+from autoheal.testing.slack import FakeSlack
 from tests.acceptance.service import Autoheal, policy, rule
 from tests.monitoring.rules import LOKI, MONITORING, named, read
 from tests.servers import wait_until
+from tests.threads.talker import Talker
 
 ALLOY = (MONITORING / "loki" / "config.alloy").read_text()
 IMPATIENT = ("--set=autoheal.store.connection:BUSY_SECONDS=0.1",)
@@ -68,12 +72,12 @@ def with_lock_held(service: Autoheal) -> None:
 # ---- a little LogQL -------------------------------------------------------------------------------------------------
 
 
-def parsed(line: str) -> Line:
-    """What `| json` makes of a line of the job `autoheal`: its fields, or `__error__`."""
+def parsed(line: str, job: str) -> Line:
+    """What `| json` makes of a line of a job: its fields, or `__error__`."""
     try:
-        return {"job": "autoheal", **json.loads(line)}
+        return {"job": job, **json.loads(line)}
     except ValueError:
-        return {"job": "autoheal", "__error__": "JSONParserErr"}
+        return {"job": job, "__error__": "JSONParserErr"}
 
 
 def holds(text: Any, operator: str, wanted: str) -> bool:
@@ -83,12 +87,12 @@ def holds(text: Any, operator: str, wanted: str) -> bool:
     return same != operator.startswith("!")
 
 
-def matching(expr: str, lines: Sequence[str]) -> list[Line]:
+def matching(expr: str, lines: Sequence[str], job: str = "autoheal") -> list[Line]:
     """The lines that the log query inside of a metric query takes."""
     selector, stages = re.search(r"\{([^}]*)\}((?:\s*\|[^\[]*)?)\s*\[", expr, re.DOTALL).groups()  # type: ignore[union-attr]
     filters = re.findall(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"', selector + stages)
     assert "| json" in stages and filters
-    rows = [parsed(line) for line in lines]
+    rows = [parsed(line, job) for line in lines]
     return [row for row in rows if all(holds(row.get(name), how, wanted) for name, how, wanted in filters)]
 
 
@@ -145,6 +149,26 @@ def test_its_own_end_is_no_ledger_that_cannot_be_written(lines: dict[str, list[s
     assert matching(expr, [json.dumps(refused | {"error": "autoheal is stopping"})]) == []
 
 
+def test_a_threaders_errors_are_counted_as_a_remediators_are(tmp_path: Path) -> None:
+    """Slack's refusal is one; a policy that is refused is one each time; alerts that cannot be read are none."""
+    with FakeSlack(time.time) as slack, Talker(tmp_path, slack, None) as talker:
+        slack.revoke()
+        talker.start()
+        assert talker.web.post("/alert", json={"alerts": "none"}).status_code == 400
+        file = tmp_path / "policy.json"
+        wait_until(lambda: talker.health()["slack"]["state"] == "down", what="Slack's word")
+        file.write_text("rules: [")
+        for count in range(1, 6):
+            talker.process.send(signal.SIGHUP)
+            wait_until(lambda: talker.process.text().count("policy_rejected") == count, what="the refusal")  # noqa: B023
+        lines = talker.process.text().splitlines()
+    expr = named(LOKI, "alert")["ThreaderLogErrorSpike"]["expr"]
+    found = matching(expr, lines, "alert-threader-a")
+    assert {row["message"] for row in found} == {"slack", "policy_rejected"}
+    assert len(found) == 6 > over(expr) == 5 and "[1m]" in expr
+    assert matching(expr, lines, "autoheal") == []
+
+
 def test_silence_is_longer_than_the_hour_between_two_witnesses() -> None:
     alert = named(LOKI, "alert")["AutohealLogSilence"]
     assert alert["expr"] == 'absent_over_time({job="autoheal"}[75m])'
@@ -157,7 +181,7 @@ def test_the_log_rules_have_the_form_of_rules() -> None:
         assert set(group) == {"name", "interval", "rules"}
         for one in group["rules"]:
             assert {"alert", "expr", "labels", "annotations"} <= set(one) <= {*one, "for"}
-            assert one["alert"].startswith("AutohealLog")
+            assert one["alert"].startswith(("AutohealLog", "ThreaderLog"))
             assert all(one["expr"].count(left) == one["expr"].count(right) for left, right in ("()", "{}", "[]"))
 
 
@@ -205,7 +229,7 @@ def test_the_collectors_stages_find_their_fields_in_real_lines(lines: dict[str, 
 def test_the_collector_and_the_rules_speak_of_the_same_streams() -> None:
     selector = re.search(r'selector = "\{job=~\\"(.*?)\\"\}"', ALLOY)
     assert selector is not None
-    for name in ("autoheal", "autoheal-worker"):
+    for name in ("autoheal", "autoheal-worker", "alert-threader-a", "alert_threader_a"):
         assert re2.fullmatch(selector[1], name)
     assert not re2.fullmatch(selector[1], "grafana")
     service = "__meta_docker_container_label_com_docker_compose_service"

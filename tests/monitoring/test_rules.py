@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import typer
 from prometheus_client.parser import text_string_to_metric_families
 
 from autoheal.cli.main import app
+from autoheal.testing.slack import FakeSlack
 from tests.acceptance.service import Autoheal, policy, rule
 from tests.monitoring.rules import (
     ALERTS,
@@ -32,6 +34,8 @@ from tests.monitoring.rules import (
     values_of,
 )
 from tests.needs import needs
+from tests.servers import wait_until
+from tests.threads.talker import Talker
 
 RECORDED_BY_CONTRACT = {
     "autoheal:cooldown_active",
@@ -56,7 +60,19 @@ ALERTS_BY_CONTRACT = {
     "AutohealBackupUnproven": ("", ""),
     "AutohealAvailabilityBurnFast": ("", ""),
     "AutohealAvailabilityBurnSlow": ("", ""),
+    "ThreaderInstanceDown": ('up{job=~"alert_threader_.*"} == 0', "1m"),
+    "ThreaderErrorRate": ("", ""),
+    "ThreaderHealthCheckFailed": ("", ""),
 }
+OURS_BESIDE = {
+    "Watchdog",
+    "AutohealReplicaDown",
+    "AutohealNotReady",
+    "ThreaderSlackDown",
+    "ThreaderQueueOld",
+    "ThreaderDropped",
+}
+"""Alerts that the contract does not name."""
 NOT_OURS = {"up", "autoheal_backup_last_proven_timestamp"}
 """Prometheus' own, and one that comes with backups."""
 OF_NEIGHBOURS = {
@@ -137,13 +153,21 @@ def test_each_recorded_value_is_asked_for_in_a_case() -> None:
 def test_every_name_of_the_contract_is_there_with_its_threshold_and_duration() -> None:
     alerts = named(ALERTS, "alert")
     assert set(named(RECORDING, "record")) >= RECORDED_BY_CONTRACT
-    assert set(alerts) == {*ALERTS_BY_CONTRACT, "Watchdog", "AutohealReplicaDown", "AutohealNotReady"}
+    assert set(alerts) == {*ALERTS_BY_CONTRACT, *OURS_BESIDE}
     for name, (expr, lasts) in ALERTS_BY_CONTRACT.items():
         assert not expr or alerts[name]["expr"] == expr, name
         assert not lasts or alerts[name]["for"] == lasts, name
     groups = [group["name"] for path in (RECORDING, ALERTS, LOKI) for group in read(path)["groups"]]
-    assert all(name.startswith("autoheal.") for name in groups)
+    assert {name for name in groups if not name.startswith("autoheal.")} == {"threader.alerts", "threader.logs"}
     assert len(set(groups)) == len(groups)
+    [threads] = [group for group in read(ALERTS)["groups"] if group["name"] == "threader.alerts"]
+    assert {one["alert"] for one in threads["rules"]} == {name for name in alerts if name.startswith("Threader")}
+    assert (
+        "ThreaderLogErrorSpike" in named(LOKI, "alert")
+        and "> 5" in named(LOKI, "alert")["ThreaderLogErrorSpike"]["expr"]
+    )
+    assert "> 0.05" in alerts["ThreaderErrorRate"]["expr"] and 'status=~"5.."' in alerts["ThreaderErrorRate"]["expr"]
+    assert "threader_health_status == 0" in alerts["ThreaderHealthCheckFailed"]["expr"]
 
 
 @pytest.mark.parametrize("path", [ALERTS, LOKI], ids=lambda path: path.parent.name)
@@ -177,16 +201,26 @@ def _headings(text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[dict[str, str]]]]:
-    """The labels of every series that a fresh Autoheal exposes, by metric."""
+def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, str]]]:
+    """The labels of every series that a fresh Autoheal and a fresh threader expose, by metric; Slack has answered."""
     folder = tmp_path_factory.mktemp("shown")
-    with Autoheal(folder, policy(rule("one", "One", {"action": {"command": ["true"]}}))) as service:
+    found: dict[str, list[dict[str, str]]] = {}
+    usual = policy(rule("one", "One", {"action": {"command": ["true"]}}))
+    with (
+        FakeSlack(time.time) as slack,
+        Talker(folder / "threader", slack, None) as talker,
+        Autoheal(folder / "autoheal", usual) as service,
+    ):
         service.start()
-        found: dict[str, list[dict[str, str]]] = {}
-        for family in text_string_to_metric_families(service.get("/metrics").text):
-            for sample in family.samples:
-                found.setdefault(sample.name, []).append(sample.labels)
-        yield found
+        talker.start()
+        wait_until(lambda: "threader_slack_up" in talker.web.get("/metrics").text, what="Slack's answer")
+        for text in (service.get("/metrics").text, talker.web.get("/metrics").text):
+            for family in text_string_to_metric_families(text):
+                if family.type == "counter":
+                    found.setdefault(f"{family.name.removesuffix('_total')}_total", [])  # there may be no series yet
+                for sample in family.samples:
+                    found.setdefault(sample.name, []).append(sample.labels)
+    return found
 
 
 def test_every_metric_of_the_rules_is_one_that_autoheal_has(shown: dict[str, list[dict[str, str]]]) -> None:
@@ -201,8 +235,8 @@ def test_every_label_that_the_rules_ask_for_is_there_from_the_start(shown: dict[
     for path in (RECORDING, ALERTS):
         for one in rules(path):
             for metric, label, value in values_of(one["expr"]):
-                if label == "job":
-                    continue
+                if label == "job" or (metric == "http_requests_total" and label in ("status", "route")):
+                    continue  # of Prometheus; of requests that were made
                 there = {labels.get(label) for labels in shown[metric]}
                 assert value in there, f"{metric} has no {label}={value}: {there}"
 
@@ -261,6 +295,7 @@ def test_time_is_scaled_and_nothing_else() -> None:
         "AutohealNoWebhooks",
         "AutohealStuck",
         "AutohealBackupUnproven",
+        "ThreaderQueueOld",
     }
 
 

@@ -15,24 +15,8 @@ from monitoring.grafana.panels import (
     table,
     timeline,
 )
-from monitoring.grafana.remediator.terms import (
-    ACTED,
-    ALERT,
-    BUDGET,
-    FAILURES,
-    HEAL,
-    HEARTBEAT,
-    HERE,
-    HIGH,
-    MIDDLE,
-    MODE,
-    MODES,
-    SHORT,
-    WRITE,
-    above,
-    below,
-    in_range,
-)
+from monitoring.grafana.remediator.terms import ACTED, ALERT, BUDGET, FAILURES, HEAL, HEARTBEAT, MODE, MODES, WRITE
+from monitoring.grafana.terms import HERE, HIGH, MIDDLE, SHORT, above, below, in_range
 
 AGE = "autoheal:heartbeat:age_seconds"
 RATE = "autoheal:action_fail_rate_15m"

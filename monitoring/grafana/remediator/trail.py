@@ -20,7 +20,8 @@ from monitoring.grafana.panels import (
     stat,
     table,
 )
-from monitoring.grafana.remediator.terms import HERE, HIGH, MIDDLE, SHORT, WRITE, below, increase
+from monitoring.grafana.remediator.terms import WRITE
+from monitoring.grafana.terms import HERE, HIGH, MIDDLE, SHORT, below, increase
 
 THIRD, QUARTER = 8, 6
 LINE = "{{if .message}}{{.level}} {{.name}}: {{.message}} {{.error}}{{else}}{{__line__}}{{end}}"

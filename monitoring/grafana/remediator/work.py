@@ -17,17 +17,8 @@ from monitoring.grafana.panels import (
     query,
     table,
 )
-from monitoring.grafana.remediator.terms import (
-    ACTED,
-    ALERT,
-    EFFECTS,
-    HEAL,
-    HERE,
-    HIGH,
-    RESULTS,
-    STATES,
-    increase,
-)
+from monitoring.grafana.remediator.terms import ACTED, ALERT, EFFECTS, HEAL, RESULTS, STATES
+from monitoring.grafana.terms import HERE, HIGH, increase
 
 HALF, THIRD = 12, 8
 

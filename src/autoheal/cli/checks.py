@@ -16,6 +16,7 @@ from autoheal.cli.finding import Finding, bad, ok
 from autoheal.cli.neighbours import check_neighbours
 from autoheal.cli.prom_text import value_of
 from autoheal.cli.render import when_and_age
+from autoheal.cli.slack_checks import check_slack, check_threader
 from autoheal.core.errors import AutohealError, Invalid, NotFound, Permanent, Temporary
 
 if TYPE_CHECKING:
@@ -298,8 +299,11 @@ def examine(environ: Mapping[str, str], data_dir: Path | None, connect: Any) -> 
     findings = [_here(finding) for finding in findings]
     try:
         with connect() as client:
-            findings += check_autoheal(client, __version__, settings.database_url is not None)
-            findings += check_same(client, settings, policy)
+            found = check_autoheal(client, __version__, settings.database_url is not None)
+            findings += found + check_same(client, settings, policy)
+            if found[0].state == "ok":
+                findings += check_threader(client, settings)
     except Invalid as error:
         findings.append(bad("Autoheal", str(error), "correct it"))
-    return findings + check_neighbours(settings.alertmanager_urls, settings.prometheus_url)
+    findings += check_neighbours(settings.alertmanager_urls, settings.prometheus_url)
+    return findings + check_slack(settings, policy)

@@ -24,7 +24,7 @@ def doctor(
     url: Url = None,
     token: Token = None,
 ) -> None:
-    """Look at settings, policy, disk, trail, Autoheal, Alertmanager, Prometheus and clocks; change nothing.
+    """Look at settings, policy, disk, trail, Autoheal, Alertmanager, Prometheus, Slack and clocks; change nothing.
 
     Exit code 1 if one is red. `autoheal smoke` tries what this only looks at.
     """

@@ -64,10 +64,10 @@ def test_all_is_well(well: Stage, tmp_path: Path) -> None:
     done = well.run("doctor")
     assert done.exit_code == 0 and done.stdout.splitlines()[-1] == "all is well"
     code, found = states(well)
-    assert code == 0 and {name for name, one in found.items() if one["state"] != "ok"} == {"trail"}
+    assert code == 0 and {name for name, one in found.items() if one["state"] != "ok"} == {"trail", "Slack"}
     names = {"settings", "policy", "data directory", "disk", "fsync", "trail", "Autoheal", "ready", "access"}
     names |= {"webhooks", "console", "recording rules", "alert rules", "scrape", "sends", "routes"}
-    assert found.keys() == names | {"Alertmanager", "Prometheus", "clock"}
+    assert found.keys() == names | {"Alertmanager", "Prometheus", "Slack", "clock"}
     assert "version 0.25.0, cluster ready of 2" in found["Alertmanager"]["detail"]
     assert "version 2.42.0" in found["Prometheus"]["detail"] and "(30s ago)" in found["webhooks"]["detail"]
     assert "http://ah:9009/alert" in found["routes"]["detail"] and well.url in found["sends"]["detail"]
@@ -90,7 +90,7 @@ def test_each_mistake_of_the_settings_is_red_and_the_rest_is_still_looked_at(
     done = well.run("doctor")
     assert done.exit_code == 1
     assert 'did you mean "AUTOHEAL_PORT"?' in done.stdout and "perhaps" in done.stdout
-    assert "version 0.25.0" in done.stdout and "2 of 21 need you" in done.stdout
+    assert "version 0.25.0" in done.stdout and "2 of 22 need you" in done.stdout
 
 
 def test_a_server_that_would_be_open_to_the_world_is_red(well: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +160,16 @@ def test_nobody_there_is_red(well: Stage, monkeypatch: pytest.MonkeyPatch) -> No
     assert done.exit_code == 1
     red = {one["check"] for one in json.loads(done.stdout)["checks"] if one["state"] == "bad"}
     assert red == {"Alertmanager", "Autoheal"}
+
+
+def test_slack_and_the_service_that_posts_there_are_looked_at(well: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-hush-hush")
+    monkeypatch.setenv("SLACK_API_URL", f"{well.url}/api/")
+    well.routes["POST /api/auth.test"] = {"ok": False, "error": "invalid_auth"}
+    well.routes["GET /health"] = {"slack": {"state": "down"}, "queue": {"depth": 0, "oldest_seconds": 0}}
+    code, found = states(well)
+    assert code == 1 and {name for name, one in found.items() if one["state"] == "bad"} == {"Slack", "threader"}
+    assert "hush" not in str(found)
 
 
 def test_another_version_is_told(well: Stage) -> None:

@@ -23,6 +23,8 @@ from autoheal.cli.prometheus_checks import expected
 from autoheal.cli.provision import env as provision_env
 from autoheal.cli.provision.lines import ROOT
 from autoheal.cli.provision.secrets import TOKENS, Secrets
+from autoheal.cli.provision.slack import FILE, SCOPES
+from autoheal.clients import slack as slack_client
 from autoheal.config.policy_file import load_policy
 from autoheal.config.settings import Settings
 from autoheal.core.errors import Permanent
@@ -407,6 +409,83 @@ def test_dashboards_and_tokens_alone(folder: Path) -> None:
     assert (Path(provider["options"]["path"]) / "autoheal.json").is_file()
     environ = provision_env.values(found["lines"]["tokens"])
     assert Settings.from_env({**environ, "AUTOHEAL_HOST": "0.0.0.0"}).exposed() == []
+
+
+def slack_app(folder: Path, *more: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The manifest that was printed, and what else was told; the file holds the same."""
+    found = told(folder, "--only", "slack", *more)
+    assert (folder / FILE).read_text() == found["lines"]["slack"]
+    return yaml.safe_load(found["lines"]["slack"]), found
+
+
+def test_the_manifest_of_a_slack_app(folder: Path) -> None:
+    app, found = slack_app(folder, "--public-url", "https://ah.example.org/heal/")
+    assert sorted(contents(folder)) == [".autoheal-provision.json", FILE]
+    [command] = app["features"]["slash_commands"]
+    address = "https://ah.example.org/heal/slack/interactive"
+    assert (command["command"], command["url"]) == ("/autoheal", address)
+    assert app["settings"]["interactivity"] == {"is_enabled": True, "request_url": address}
+    wanted = "chat:write chat:write.public channels:read channels:history channels:join groups:read groups:history"
+    assert app["oauth_config"]["scopes"]["bot"] == [*wanted.split(), "commands"]
+    assert app["features"]["bot_user"] == {"display_name": "autoheal", "always_online": True}
+    steps = " ".join(found["todo"])
+    assert all(part in steps for part in ("api.slack.com/apps", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "/invite"))
+    done = provision(folder, "--only", "slack", "--public-url", "https://ah.example.org/heal")
+    assert "nothing to do" in done.stdout and "1. https://api.slack.com/apps" in done.stdout
+
+
+@pytest.mark.parametrize("url", ["http://ah.example.org", "https://localhost:9009", "https://127.0.0.1"])
+def test_without_an_address_that_slack_can_reach_there_is_nothing_to_click(folder: Path, url: str) -> None:
+    app, found = slack_app(folder, "--public-url", url)
+    assert "slash_commands" not in app["features"] and app["settings"]["interactivity"] == {"is_enabled": False}
+    assert "commands" not in app["oauth_config"]["scopes"]["bot"] and len(app["oauth_config"]["scopes"]["bot"]) == 7
+    assert url not in str(app) and any(url in step and "links" in step for step in found["todo"])
+
+
+def test_the_manifest_is_within_slacks_bounds(folder: Path) -> None:
+    """As Slack's reference has them, where longer names and other characters are refused."""
+    app, _ = slack_app(folder, "--public-url", "https://ah.example.org")
+    shown, bot = app["display_information"], app["features"]["bot_user"]["display_name"]
+    assert len(shown["name"]) <= 35 and len(shown["description"]) <= 140
+    assert re.fullmatch("#[0-9a-f]{6}", shown["background_color"]) and re.fullmatch("[a-z0-9._-]{1,80}", bot)
+    [command] = app["features"]["slash_commands"]
+    assert re.fullmatch("/[a-z-]{1,31}", command["command"])
+    assert set(command) == {"command", "url", "description", "usage_hint", "should_escape"}
+    assert set(app) == {"display_information", "features", "oauth_config", "settings"}
+
+
+def test_the_app_asks_for_what_is_called_and_no_more(folder: Path) -> None:
+    """Each method that the client calls needs a scope of the manifest, and each scope is of use."""
+    calls = {
+        "chat.postMessage": {"chat:write", "chat:write.public"},
+        "chat.update": {"chat:write"},
+        "chat.delete": {"chat:write"},
+        "chat.postEphemeral": {"chat:write"},
+        "chat.getPermalink": set(),
+        "conversations.history": {"channels:history", "groups:history"},
+        "conversations.replies": {"channels:history", "groups:history"},
+        "conversations.list": {"channels:read", "groups:read"},
+        "conversations.info": {"channels:read", "groups:read"},
+        "conversations.join": {"channels:join"},
+        "auth.test": set(),
+        "users.info": None,
+        "views.open": set(),
+    }
+    source = (Path(slack_client.__file__)).read_text()
+    assert set(re.findall(r'self\.call\("([\w.]+)"', source)) <= set(calls)
+    used = {scope for scopes in calls.values() if scopes for scope in scopes}
+    assert set(SCOPES) == used | {"commands"}
+    threader = "".join(path.read_text() for path in (Path(slack_client.__file__).parents[1] / "threader").glob("*.py"))
+    assert "users_info" not in threader, "it would need users:read"
+
+
+def test_beside_the_shipped_stack_the_secrets_have_their_places(folder: Path) -> None:
+    provision(folder, "--public-url", "https://ah.example.org")
+    done = provision(folder, "--only", "slack")
+    flat = done.stdout.replace("\n", "")
+    assert "secrets/slack_bot_token" in flat and "docker-compose.slack.yml up -d" in flat
+    assert "https://ah.example.org/slack/interactive" in (folder / FILE).read_text(), "the address of .env"
+    assert told(folder)["no_longer_shipped"] == []
 
 
 # ---- starting and reloading -------------------------------------------------------------------------------------

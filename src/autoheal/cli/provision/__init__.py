@@ -27,6 +27,7 @@ class Part(StrEnum):
     dashboards = "dashboards"
     receiver = "receiver"
     tokens = "tokens"
+    slack = "slack"
 
 
 def provision(
@@ -36,7 +37,9 @@ def provision(
     ] = Path("monitoring"),
     only: Annotated[
         list[Part] | None,
-        typer.Option("--only", metavar="PART", help="rules, dashboards, receiver or tokens: for a stack of your own."),
+        typer.Option(
+            "--only", metavar="PART", help="rules, dashboards, receiver, tokens or slack: for a stack of your own."
+        ),
     ] = None,
     public_url: Annotated[
         str | None, typer.Option("--public-url", metavar="URL", help="Where people open Autoheal.")
@@ -70,7 +73,7 @@ def provision(
 
     A second run changes nothing: what you have changed, tokens and .env are kept. Slack's webhook is taken from
     SLACK_WEBHOOK_URL or SLACK_WEBHOOK_URL_FILE. For a Prometheus of your own, --only writes these parts alone and
-    prints the lines that its configuration needs.
+    prints the lines that its configuration needs. `--only slack` gives the manifest of a Slack app, for threads.
 
     Example: autoheal provision --public-url https://autoheal.example.org --start
     """

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from autoheal.cli.provision.slack import manifest
 from autoheal.cli.stack import RECEIVER, RULES
 
 AUTOHEAL, PEOPLE = "autoheal", "autoheal-notify"
@@ -77,11 +78,17 @@ def tokens(source: Path, folder: Path, url: str) -> str:
     )
 
 
+def slack(source: Path, folder: Path, url: str) -> str:
+    """For Slack: the app's manifest."""
+    return manifest(url)
+
+
 LINES: dict[str, Callable[[Path, Path, str], str]] = {
     "rules": rules,
     "receiver": receiver,
     "dashboards": dashboards,
     "tokens": tokens,
+    "slack": slack,
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from autoheal import __version__
 from autoheal.cli import stack
+from autoheal.cli.provision import slack
 from autoheal.cli.provision.env import SOCKET, Addresses, client_env, env_file, values
 from autoheal.cli.provision.lines import LINES
 from autoheal.cli.provision.manifest import Manifest, Step, current, folders, write
@@ -85,7 +86,7 @@ class Provision:
         done = Done(self._folder, settings=settings, env=None if text == there else text)
         done.steps = self._manifest.plan(wanted, force=self._force, stamp=self._stamp)
         done.secrets = Secrets(self._folder, shared=True).plan(STACK, self._environ)
-        done.gone = self._manifest.gone(wanted)
+        done.gone = [path for path in self._manifest.gone(wanted) if path not in _OF_PARTS]
         done.todo = list(self._todo(done, values(text)))
         done.build = None if "AUTOHEAL_IMAGE" in values(text) else self._to_build()
         return done
@@ -117,6 +118,9 @@ class Provision:
             done.lines[name] = LINES[name](self._source, self._folder, url)
         if "receiver" in names:
             wanted[URL_TEMPLATE] = f'{{{{ define "autoheal.url" }}}}{url}{{{{ end }}}}\n'.encode()
+        if "slack" in names:
+            wanted[slack.FILE] = slack.manifest(url).encode()
+            done.todo = list(slack.steps(self._folder, url))
         done.steps = self._manifest.plan(wanted, force=self._force, stamp=self._stamp)
         done.secrets = Secrets(self._folder, shared=False).plan(list(tokens), self._environ)
         return done
@@ -134,5 +138,7 @@ class Provision:
         self._manifest.carry_out(done.steps, __version__)
 
 
+_OF_PARTS = (URL_TEMPLATE, slack.FILE)
+"""Written by `--only`, and never shipped."""
 _PATTERNS = {"rules": stack.RULES, "dashboards": stack.DASHBOARDS[:1], "receiver": stack.RECEIVER}
 _TOKENS_OF = {"tokens": TOKENS, "receiver": TOKENS[:1]}
