@@ -87,7 +87,15 @@ class Conversing:
             pace,
             lambda: self.workspace,
         )
-        intake = Intake(self.threads, company.policy, settings.stale_after, plain, self.poster.wake, self._archived)
+        intake = Intake(
+            self.threads,
+            company.policy,
+            settings.stale_after,
+            plain,
+            self.poster.wake,
+            self._archived,
+            settings.alertmanager_urls,
+        )
         self.follower = Follower(
             intake,
             ground.reader.lines_after,
@@ -156,7 +164,7 @@ class Conversing:
                 if state.state == "unknown":
                     state.detail = f"Slack was not reached yet: {error}"
                 elif state.state != "down":
-                    self._now("limited", f"Slack does not answer: {error}")
+                    self._now("down", f"Slack does not answer: {error}")
             else:
                 state.team_id, state.team = str(found.get("team_id", "")), str(found.get("team", ""))
                 state.bot_id, state.user_id = str(found.get("bot_id", "")), str(found.get("user_id", ""))

@@ -11,7 +11,7 @@ from autoheal.config.rules import CHECKS, MAX_STEPS, SEVERITIES
 from autoheal.config.threader import MAX_CHANGES, MAX_EDITS, MAX_MENTIONS, MAX_PEOPLE, MAX_POSTS, MAX_ROUTES
 from autoheal.core.policy import ActionKind
 from autoheal.core.state import MAX_STARTS
-from autoheal.core.threads import CHANNELS, SEVERITY_RANKS
+from autoheal.core.threads import CHANNELS, NOWHERE, SEVERITY_RANKS
 
 Schema = dict[str, Any]
 
@@ -186,7 +186,10 @@ def _threader() -> Schema:
     route = _table(
         {
             "match": {"description": "All must hold.", "type": "array", "items": match, "minItems": 1},
-            "channel": {"description": "By severity if not given.", **channel},
+            "channel": {
+                "description": "By severity if not given; none: nobody is told.",
+                "anyOf": [{"const": NOWHERE}, *channel["anyOf"]],
+            },
             "mention": {"description": "By severity if not given; an empty list: nobody.", **who},
         },
         "match",

@@ -13,7 +13,7 @@ from autoheal.config.nodes import Node, Scalar, Table
 from autoheal.config.reading import DAY, YEAR, Reader, near
 from autoheal.config.rules import read_matchers
 from autoheal.core.errors import Invalid
-from autoheal.core.threads import CHANNELS, SEVERITY_RANKS, Flapping, Route, ThreadPolicy
+from autoheal.core.threads import CHANNELS, NOWHERE, SEVERITY_RANKS, Flapping, Route, ThreadPolicy
 
 T = TypeVar("T")
 
@@ -74,6 +74,10 @@ def _is_name(text: str) -> bool:
 
 def _is_id(text: str, letters: str) -> bool:
     return 2 <= len(text) <= 21 and text[0] in letters and _REST.fullmatch(text[1:]) is not None
+
+
+def _route_channel(text: str) -> str:
+    return NOWHERE if text == NOWHERE else channel(text)
 
 
 def mention(text: str) -> str:
@@ -211,9 +215,9 @@ class ThreaderReader:
         if isinstance(node, Table) and "channel" not in keys and "mention" not in keys:
             self.read.wrong(node, "route: expected a channel, a mention, or both")
         match = read_matchers(self.read, keys["match"])[0] if "match" in keys else []
-        where = self._channel(keys["channel"], "routes.channel") if "channel" in keys else ""
+        where = self._one(keys["channel"], "threader.routes.channel", _route_channel) if "channel" in keys else ""
         return Route(
-            tuple(match), where, self._mentions(keys["mention"], "routes.mention") if "mention" in keys else None
+            tuple(match), where or "", self._mentions(keys["mention"], "routes.mention") if "mention" in keys else None
         )
 
     # ---- numbers -----------------------------------------------------------------------------------------------

@@ -22,6 +22,10 @@ SEVERITY_RANKS: Final[Mapping[str, int]] = MappingProxyType(
 CHANNELS: Final[Mapping[str, str]] = MappingProxyType(
     {"critical": "#alerts-critical", "warning": "#alerts-warning", "info": "#alerts-info"}
 )
+NOWHERE: Final = "none"
+"""As a route's channel: nobody is told."""
+UNTOLD: Final = frozenset({"Watchdog", "DeadMansSwitch", "InfoInhibitor", "AutohealSmokeTest"})
+"""Alerts that fire to show that alerts arrive, or to hold others back: told only where a route names a channel."""
 
 
 def severity_rank(severity: str) -> int:
@@ -110,6 +114,8 @@ class ThreadPolicy:
                 channel, place = route.channel or channel, index
                 mentions = mentions if route.mention is None else route.mention
                 break
+        if channel == NOWHERE or (place == len(self.routes) and labels.get("alertname") in UNTOLD):
+            return Routed(NOWHERE), -1, place
         return Routed(channel or self.fallback, mentions), severity_rank(severity) if channel else 0, place
 
 

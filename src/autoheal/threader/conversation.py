@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from autoheal.core.alert import Alert
-from autoheal.core.threads import Routed, ThreadPolicy, channel_for, severity_rank
+from autoheal.core.threads import NOWHERE, Routed, ThreadPolicy, channel_for, severity_rank
 
 Kind = Literal[
     "joined",  # more alerts fire; count, names
@@ -319,7 +319,7 @@ def _closed(c: Conversation, ended: list[Member], at: float, policy: ThreadPolic
 def _aloud(c: Conversation, line: Line, routed: Routed) -> Line:
     """A line that the channel sees, too, and the channel that this severity belongs to, if it is another one."""
     line.broadcast, line.mentions = True, list(routed.mentions)
-    line.elsewhere = routed.channel if routed.channel != c.channel else ""
+    line.elsewhere = routed.channel if routed.channel not in (c.channel, NOWHERE) else ""
     return line
 
 

@@ -262,7 +262,7 @@ def _probed(event: Mapping[str, Any], homes: Mapping[str, Sequence[str]]) -> dic
     if event["kind"] != "webhook_received" or event.get("source") != "prober":
         return {}
     alerts = [_alert(item) for item in event.get("seen") or () if not homes.get(item["fingerprint"])]
-    return grouped(Delivery(list(alerts), "prober", ""))
+    return grouped(Delivery(list(alerts), "prober", ""), "prober")
 
 
 def _relevant(line: str) -> bool:

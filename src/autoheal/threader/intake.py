@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from urllib.parse import urlsplit
 
 import orjson
 
 from autoheal.core.alert import Alert
-from autoheal.core.threads import ThreadPolicy, channel_for
+from autoheal.core.threads import NOWHERE, ThreadPolicy, channel_for
 from autoheal.engine.crash import crash_point
+from autoheal.engine.ports import StoreUnavailable
 from autoheal.sources.alertmanager import Delivery
 from autoheal.store.threads import Book, Threads
 from autoheal.threader import talk as talks
@@ -20,6 +22,8 @@ from autoheal.threader.talk import Place, Talk, conversation_key
 REMEMBER = 600.0
 """Seconds within which a repeated delivery that brings nothing new is not noted again."""
 
+MAX_WAITING = 2000
+"""Deliveries that wait to be written, at most; who comes then is to come again."""
 TOGETHER, ALERTS_TOGETHER = 32, 1000
 """Deliveries that are written in one transaction, and their alerts, at most."""
 
@@ -38,10 +42,13 @@ class Intake:
         plain: bool = False,
         wake: Callable[[], object] = lambda: None,
         archive: Callable[[Place], str] = lambda place: "",
+        cluster: Sequence[str] = (),
     ) -> None:
-        """`archive` gives the link to a thread that a new one takes the place of."""
+        """`archive` gives the link to a thread that a new one takes the place of; `cluster`: the addresses of
+        Alertmanagers that speak for each other, so that what any of them sends is one conversation."""
         self.threads, self.policy, self.stale_after, self.plain = threads, policy, stale_after, plain
         self.wake, self._archive = wake, archive
+        self._cluster = {urlsplit(url).netloc for url in cluster}
         self._waiting: deque[tuple[dict[str, Delivery], asyncio.Future[None]]] = deque()
         self._taking: asyncio.Task[None] | None = None
 
@@ -50,7 +57,9 @@ class Intake:
 
         What comes while the store writes is written together afterwards: a storm costs few commits.
         """
-        groups = grouped(delivery)
+        groups = grouped(delivery, self._source(delivery.origin))
+        if len(self._waiting) >= MAX_WAITING:
+            raise StoreUnavailable("too much is waiting to be written")
         if groups:
             taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((groups, taken))
@@ -58,6 +67,9 @@ class Intake:
                 self._taking = asyncio.create_task(self._take_waiting(), name="intake")
             await taken
         return list(groups)
+
+    def _source(self, origin: str) -> str:
+        return "cluster" if urlsplit(origin).netloc in self._cluster else origin
 
     async def _take_waiting(self) -> None:
         while self._waiting:
@@ -86,7 +98,7 @@ class Intake:
             _tell(taken)
 
     def take_groups(self, *deliveries: dict[str, Delivery]) -> None:
-        """Deliveries that have been grouped already, in one transaction; blocks. StoreUnavailable: nothing was taken."""
+        """Deliveries, grouped already, in one transaction; blocks. StoreUnavailable: nothing was taken."""
         with self.threads.transaction() as book:
             changed = self.write(book, *deliveries)
         crash_point("threader.heard")
@@ -98,14 +110,18 @@ class Intake:
         changed = False
         parts = [(key, delivery) for groups in deliveries for key, delivery in groups.items()]
         for key, delivery in sorted(parts, key=lambda part: part[0]):
-            fires = any(isinstance(alert, Alert) and not alert.resolved for alert in delivery.alerts)
-            stored = book.create(key) if fires else book.lock([key]).get(key)
+            stored = book.create(key) if self._is_news(delivery) else book.lock([key]).get(key)
             if stored is None:
-                continue  # nothing that anybody was told of has ended
+                continue  # nobody is to be told, or nothing that anybody was told of has ended
             known = talks.load(stored)
             talk = known or Talk(stored, self._opened(key, delivery, book.now))
             changed |= self._heard(book, talk, delivery)
         return changed
+
+    def _is_news(self, delivery: Delivery) -> bool:
+        """Whether something fires that somebody is to be told of."""
+        firing = [alert.labels for alert in delivery.alerts if isinstance(alert, Alert) and not alert.resolved]
+        return bool(firing) and channel_for(self.policy(), firing).channel != NOWHERE
 
     def _opened(self, key: str, delivery: Delivery, now: float) -> Conversation:
         firing = [alert for alert in delivery.alerts if isinstance(alert, Alert) and not alert.resolved]
@@ -128,6 +144,8 @@ class Intake:
         quiet_since = talk.c.resolved_at
         begins = any(not alert.resolved for alert in alerts) and not talk.c.open
         if begins and quiet_since is not None and now - quiet_since >= policy.new_thread_after and not talk.unsaid:
+            if not self._is_news(delivery):
+                return False
             earlier = self._archive(talk.place)
             talk = Talk(talk.stored, self._opened(talk.key, delivery, now))
             talk.c.earlier = earlier
@@ -167,16 +185,16 @@ def _tell(taken: asyncio.Future[None], error: Exception | None = None) -> None:
         taken.set_exception(error)
 
 
-def grouped(delivery: Delivery) -> dict[str, Delivery]:
+def grouped(delivery: Delivery, source: str) -> dict[str, Delivery]:
     """The delivery by the keys of its conversations: one, or where the sender does not group one for each alert."""
     alerts: Sequence[Alert] = [alert for alert in delivery.alerts if isinstance(alert, Alert)]
     if not alerts:
         return {}
     if delivery.group_key:
-        return {conversation_key(delivery.origin, delivery.receiver, delivery.group_key): delivery}
+        return {conversation_key(source, delivery.receiver, delivery.group_key): delivery}
     found: dict[str, Delivery] = {}
     for alert in alerts:
-        key = conversation_key(delivery.origin, delivery.receiver, f"alert:{alert.fingerprint}")
+        key = conversation_key(source, delivery.receiver, f"alert:{alert.fingerprint}")
         part = found.setdefault(key, Delivery([], delivery.origin, delivery.receiver))
         part.alerts.append(alert)
     return found

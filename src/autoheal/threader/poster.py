@@ -211,7 +211,7 @@ class Poster:
             if job is not None and job.what == "edit":
                 job, talk.place.drawn = None, ""  # nobody knows what the parent shows: it is drawn and sent anew
             elif job is not None and job.sent_at and not job.resting:
-                job.doubtful = True  # whoever had it is gone: nobody knows whether it was sent
+                job.doubtful, job.looks = True, 0  # whoever had it is gone: nobody knows whether it was sent
             job = job or self._plan(book, talk, held.kind)
             talks.save(book, talk, self.policy(), self.stale_after, self.plain, but=work.kind)
             return self._launch(book, held, job)
@@ -419,11 +419,27 @@ class Poster:
             place.ts, place.id = "webhook", "webhook"
         if job.what in ("parent", "plain"):
             place.changes = max(0, place.changes - job.changes)
+        self._count(talk, job)
         if not talk.unsaid:
             place.level = 0
 
+    def _count(self, talk: Talk, job: Job) -> None:
+        """Every transition is told once: whenever nothing waits, as many must have been told as there were."""
+        place, c = talk.place, talk.c
+        first = 1 if not place.told and job.what == "plain" else 0  # the first message tells of the beginning
+        fresh = [pair for pair in job.covers if pair != [1, 1] or not place.told]
+        place.told += first + sum(last - first + 1 for first, last in fresh)
+        if talk.unsaid or c.storm is not None:
+            return
+        held_back = c.digest.last - c.digest.first + 1 if c.digest is not None else 0
+        lost = c.number - held_back - place.told
+        if lost > 0:
+            self.metrics.dropped.inc(lost)
+            log.error("lines_lost", conversation=c.key, count=lost)
+        place.told += lost
+
     def _doubt(self, book: Book, held: Work, job: Job) -> Job:
-        job.doubtful = True
+        job.doubtful, job.looks = True, 0  # what was looked for before was another attempt
         held.at = book.now + self.pace.settle
         return job
 

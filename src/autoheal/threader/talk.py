@@ -43,6 +43,8 @@ class Place:
     last_ts: str = ""
     lost: int = 0
     """How often the parent was gone and posted again."""
+    told: int = 0
+    """Transitions that were told here."""
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from autoheal.threader.metrics import ThreaderMetrics
 from autoheal.threader.poster import Pace, Poster
 from autoheal.threader.sending import Sender
 from autoheal.threader.service import SlackState
+from autoheal.threader.talk import Place
 from autoheal.threader.words import Look, Words
 
 SPEED = 50.0
@@ -55,7 +56,13 @@ class Desk:
     """`slack` is the fake; `policy` may be replaced at any time."""
 
     def __init__(
-        self, slack: FakeSlack, folder: Path, webhook: str = "", pace: Pace = QUICK, owner: str = "me"
+        self,
+        slack: FakeSlack,
+        folder: Path,
+        webhook: str = "",
+        pace: Pace = QUICK,
+        owner: str = "me",
+        cluster: Sequence[str] = (),
     ) -> None:
         self.slack, self.policy, self.clock = slack, POLICY, SystemClock()
         self.threads = Threads(threads_url(folder), self.clock)
@@ -79,9 +86,12 @@ class Desk:
             pace,
             lambda: "https://autoheal.slack.com/",
         )
-        self.intake = Intake(
-            self.threads, lambda: self.policy, 14_700.0, plain, self.poster.wake, lambda p: self.poster.link(p.id, p.ts)
-        )
+
+        def archive(place: Place) -> str:
+            return self.poster.link(place.id, place.ts)
+
+        wake = self.poster.wake
+        self.intake = Intake(self.threads, lambda: self.policy, 14_700.0, plain, wake, archive, cluster)
 
     async def hear(self, *alerts: Alert, group: str = "g") -> None:
         await self.intake.hear(delivery(*alerts, group=group))
@@ -104,6 +114,7 @@ class Desk:
         for client in (self.client, self.webhook):
             if client is not None:
                 await client.aclose()
+        await asyncio.sleep(0.01)  # the loop closes sockets in its next turn
         self.threads.close()
 
 

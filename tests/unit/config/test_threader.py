@@ -16,7 +16,7 @@ from autoheal.config.policy_file import PolicyErrors, example_policy, parse_poli
 from autoheal.config.threader import THREADER_KEYS, shown
 from autoheal.core.errors import Invalid
 from autoheal.core.policy import Policy
-from autoheal.core.threads import Flapping, Routed, ThreadPolicy
+from autoheal.core.threads import NOWHERE, Flapping, Routed, ThreadPolicy
 from tests.unit.config.kinds import KINDS
 
 ROOT = Path(__file__).parents[3]
@@ -91,6 +91,13 @@ def test_variables_are_filled_in() -> None:
     text = "threader:\n  fallback: ${CHANNEL}\n  news_after: ${NEWS:-2h}\n  admins: ['${ADMIN}']\n"
     found = read(text, {"CHANNEL": "#from-env", "ADMIN": "U0ABC"})
     assert (found.fallback, found.news_after, found.admins) == ("#from-env", 7200.0, frozenset({"U0ABC"}))
+
+
+def test_a_route_may_lead_nowhere_and_nothing_else_may() -> None:
+    section = "threader: {routes: [{match: ['team=\"lab\"'], channel: none}]}"
+    assert read(section).routes[0].channel == NOWHERE
+    with pytest.raises(PolicyErrors, match='"none" is no channel'):
+        read("threader: {fallback: none}")
 
 
 def test_a_route_may_be_for_alerts_about_autoheal_itself_and_for_what_lacks_a_label() -> None:

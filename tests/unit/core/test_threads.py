@@ -110,6 +110,14 @@ def test_a_severity_without_a_channel_draws_no_group_into_the_channel_for_the_re
     assert channel_for(routed, group).channel == "#pages"
 
 
+def test_nobody_is_told_of_what_a_route_sends_nowhere_or_of_a_watchdog_but_of_what_fires_beside_it() -> None:
+    policy = ThreadPolicy(routes=(route('team="lab"', "none"), route('alertname="Watchdog", team="sre"', "#sre")))
+    lab, dog = {"team": "lab", "severity": "critical"}, {"alertname": "Watchdog", "severity": "warning"}
+    assert policy.routed(lab) == policy.routed(dog) == Routed("none")
+    assert policy.routed(dog | {"team": "sre"}).channel == "#sre"
+    assert channel_for(policy, [lab, {"severity": "info"}, dog]).channel == "#alerts-info"
+
+
 def test_nothing_goes_to_the_fallback() -> None:
     assert channel_for(replace(USUAL, fallback="#x"), []) == Routed("#x", ())
 
