@@ -450,6 +450,7 @@ def acked(
     known = c.acks.get(silence_id)
     if known is not None:
         if until <= known.until + 1:
+            known.until = min(known.until, until)  # somebody made it shorter, in Alertmanager itself
             return []
         known.until, known.reminded = until, False
         return _said(c, _line(c, "extended", at, who=actor, until=until))
@@ -464,6 +465,18 @@ def acked(
     said = "" if comment.startswith("acknowledged ") else comment[:MAX_DETAIL]  # ours say what this line says
     line = _line(c, "acked", at, who=actor, until=until, detail=said, count=len(hidden), names=names)
     return _said(c, line)
+
+
+def replaced(c: Conversation, before: str, silence_id: str) -> None:
+    """A silence that was extended goes on under another id."""
+    known = c.acks.pop(before, None)
+    if known is None:
+        return
+    known.silence_id = silence_id
+    c.acks[silence_id] = known
+    for member in c.members.values():
+        if member.behind == before:
+            member.behind = silence_id
 
 
 def ack_ended(c: Conversation, silence_id: str, reason: str, actor: str, at: float) -> list[Line]:

@@ -15,7 +15,7 @@ from autoheal.engine.ports import News, StoreUnavailable
 from autoheal.sources.alertmanager import Delivery
 from autoheal.store.threads import Book
 from autoheal.threader import talk as talks
-from autoheal.threader.conversation import ack_ended, acked, behind, covers, heal, hear, tick
+from autoheal.threader.conversation import ack_ended, acked, behind, covers, heal, hear, replaced, tick
 from autoheal.threader.intake import Intake, grouped
 from autoheal.threader.storm import StormWatch
 from autoheal.threader.talk import Talk
@@ -180,16 +180,19 @@ class Follower:
     def _apply(self, talk: Talk, event: Mapping[str, Any], now: float) -> None:
         c, policy, kind = talk.c, self.intake.policy(), event["kind"]
         if kind == "ack":
-            labels = event.get("labels") or {}
-            lines = acked(
-                c, event["silence_id"], labels, event["ends_at"], event["actor"], event["ts"], event.get("comment", "")
-            )
-            talk.say(lines)
+            labels, silence_id = event.get("labels") or {}, event["silence_id"]
+            replaced(c, event.get("replaces", ""), silence_id)
+            said = event.get("comment", "")
+            talk.say(acked(c, silence_id, labels, event["ends_at"], event["actor"], event["ts"], said))
         elif kind == "ack_ended":
             talk.say(ack_ended(c, event["silence_id"], event["reason"], event.get("actor", ""), event["ts"]))
         elif kind == "webhook_received":
-            ours = [_alert(item) for item in event.get("seen") or () if item["fingerprint"] in c.members]
+            seen = event.get("seen") or ()
+            ours = [_alert(item) for item in seen if item["fingerprint"] in c.members and "behind" not in item]
             talk.say(hear(c, ours, event["ts"], policy, watched=event.get("source") != "prober"))
+            for silence_id in list(c.acks):
+                hidden = {item["fingerprint"]: item for item in seen if item.get("behind") == silence_id}
+                talk.say(behind(c, silence_id, hidden, event["ts"], policy))
         else:
             talk.say(heal(c, event, channel_for(policy, [member.labels for member in c.firing])))
 

@@ -46,11 +46,12 @@ class Job:
 
     @classmethod
     def load(cls, text: str | None) -> Job | None:
-        """The job as written; None for none, or for one that a newer version wrote."""
+        """The job as written, also by another version: what is not known here is passed over. None for none."""
         if not text:
             return None
+        data = orjson.loads(text)
         try:
-            return cls(**orjson.loads(text))
+            return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
         except TypeError:
             return None
 

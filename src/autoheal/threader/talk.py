@@ -70,7 +70,8 @@ def load(stored: Stored) -> Talk | None:
         return None
     place = orjson.loads(stored.place) if stored.place else {}
     lines = [line_from(item) for item in orjson.loads(stored.unsaid)] if stored.unsaid else []
-    return Talk(stored, from_data(orjson.loads(stored.data)), lines, Place(**place))
+    known = {name: value for name, value in place.items() if name in Place.__dataclass_fields__}
+    return Talk(stored, from_data(orjson.loads(stored.data)), lines, Place(**known))
 
 
 def conversation_key(source: str, receiver: str, group: str) -> str:

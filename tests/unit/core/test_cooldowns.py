@@ -122,7 +122,7 @@ def test_a_policy_that_is_loaded_ends_what_was_set_for_another_rule() -> None:
     before = it.policy
     it.play(PolicyLoaded(policy(replace(rule(), cooldown=45.0, digest="r-2"), digest="p2"), "bob"))
     assert it.state.cooldowns == {}
-    one, gone = it.of_kind("cooldown_changed")[2:]
+    gone, one = it.of_kind("cooldown_changed")[2:]
     assert (one["rule"], one["cooldown"], one["before"], one["reset"]) == ("r", 45.0, 600.0, True)
     assert (one["reason"], one["actor"]) == ("rule_changed", "bob")
     assert gone["rule"] == "other" and "cooldown" not in gone and "rule_digest" not in gone

@@ -28,6 +28,7 @@ from autoheal.threader.conversation import (
     from_data,
     heal,
     hear,
+    replaced,
     tick,
 )
 
@@ -201,6 +202,17 @@ def test_an_acknowledgement_is_told_once_and_an_extension_too() -> None:
     assert acked(c, "s1", {"instance": "a"}, T0 + 1800, "alice", T0 + 1) == []
     (longer,) = acked(c, "s1", {"instance": "a"}, T0 + 9000, "bob", T0 + 60)
     assert (longer.kind, longer.who, c.acks["s1"].until) == ("extended", "bob", T0 + 9000)
+
+
+def test_an_acknowledgement_that_goes_on_under_another_id_or_is_made_shorter_is_still_the_same() -> None:
+    c = open_conversation("a")
+    acked(c, "s1", {"instance": "a"}, T0 + 1800, "alice", T0 + 1)
+    replaced(c, "s1", "s2")
+    assert kinds(acked(c, "s2", {"instance": "a"}, T0 + 9000, "bob", T0 + 60)) == ["extended"]
+    assert list(c.acks) == ["s2"] and c.members[alert("a").fingerprint].behind == "s2"
+    assert acked(c, "s2", {"instance": "a"}, T0 + 700, "carol", T0 + 90) == []
+    assert c.acks["s2"].until == T0 + 700
+    assert kinds(ack_ended(c, "s2", "expired", "", T0 + 700)) == ["ack_expired"]
 
 
 def test_an_acknowledgement_of_something_else_is_not_ours() -> None:
