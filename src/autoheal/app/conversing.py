@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from autoheal.core.errors import AutohealError
 from autoheal.core.threads import ThreadPolicy
 from autoheal.engine.acks import AckWatch
 from autoheal.engine.head import HeadThread
+from autoheal.engine.ports import Alertmanagers
 from autoheal.store.threads import Threads, threads_url
 from autoheal.threader import links
 from autoheal.threader.channels import Channels
@@ -50,6 +51,7 @@ class Company:
 
     head: HeadThread
     acks: AckWatch | None
+    alertmanagers: Alertmanagers | None
     ops: Operations | None
     policy: Callable[[], ThreadPolicy]
     public_url: str
@@ -64,6 +66,7 @@ class Conversing:
         url = ground.url if ground.shared else threads_url(settings.data_dir)
         clock = ground.clock
         self.threads = Threads(url, clock)
+        self._loop = asyncio.get_running_loop()
         self.state = SlackState("unknown")
         token, webhook = settings.slack_bot_token, settings.slack_webhook_url
         self.client = SlackClient(token.reveal(), settings.slack_api_url) if token is not None else None
@@ -102,6 +105,7 @@ class Conversing:
             lambda: company.head.state.last_id,
             lambda: ground.reader.head().id,
             self._hidden,
+            self._fires,
             clock.monotonic,
         )
         secret = settings.slack_signing_secret
@@ -200,6 +204,18 @@ class Conversing:
 
     def _archived(self, place: Place) -> str:
         return self.poster.link(place.id, place.ts)
+
+    def _fires(self, fingerprints: Sequence[str]) -> Mapping[str, bool] | None:
+        """Which of these fire, as Alertmanager has it now; for threads other than the loop's."""
+        if self.company.alertmanagers is None:
+            return dict.fromkeys(fingerprints, False)  # nobody can say more than what was said
+        asked = asyncio.run_coroutine_threadsafe(self.company.alertmanagers.alerts(), self._loop)
+        try:
+            active = asked.result(15)
+        except (AutohealError, TimeoutError):
+            return None
+        there = {alert.fingerprint for alert in active.alerts}
+        return {name: name in there for name in fingerprints} if active.complete else dict.fromkeys(there, True)
 
     def _hidden(self) -> Mapping[str, Mapping[str, Any]]:
         """Our acknowledgements as the ledger has them, with what the watch last saw behind each."""

@@ -149,7 +149,7 @@ class Service:
             acks = self.engine.acks if self.alertmanagers is not None else None
             ops = _Ops(self.engine, env)
             policy = lambda: head.policy.threader  # noqa: E731
-            company = Company(head, acks, ops, policy, settings.public_url, metrics.registry)
+            company = Company(head, acks, self.alertmanagers, ops, policy, settings.public_url, metrics.registry)
             self.conversing = Conversing(settings, self.ground, company)
         return Remediator(
             head=head,

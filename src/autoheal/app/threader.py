@@ -56,6 +56,7 @@ class ThreaderService:
         company = Company(
             head=self.head,
             acks=self.observer.acks if self.alertmanagers is not None else None,
+            alertmanagers=self.alertmanagers,
             ops=_Ops(self.observer) if ground.shared else None,
             policy=self.policy,
             public_url=self.public_url,

@@ -65,6 +65,10 @@ class Member:
     """The expression in Prometheus (`generatorURL`)."""
     behind: str = ""
     """The silence of ours that hides it, empty for none."""
+    unheard: bool = False
+    """Only the watch of our silences has seen it, no webhook told of it."""
+    late: float = 0.0
+    """When it was said to fire although it had just resolved, by a late copy perhaps; Alertmanager is to be asked."""
 
     @property
     def name(self) -> str:
@@ -193,12 +197,18 @@ class Conversation:
         return any(member.firing for member in self.members.values())
 
 
-LATE = 300.0
-"""Seconds for which a resolve outweighs a copy of the same episode's firing: the peer of a pair sends it later."""
+LATE = 60.0
+"""Seconds for which a resolve outweighs a copy of the same episode's firing: a pair's peer sends it later. What ran
+out in Alertmanager while its sender was away comes back as the same episode, too: so Alertmanager is asked."""
+ASK_AFTER = 5.0
+"""Seconds until it is asked, and `ASK_AGAIN` where it did not answer."""
+ASK_AGAIN = 15.0
 MAX_MEMBERS = 1000
 """Alerts of one group that are kept one by one; more are counted."""
-MAX_UNSAID = 200
-"""Lines that wait at most; from then on the last ones are put together."""
+MAX_UNSAID, MOST_UNSAID = 200, 1000
+"""Lines that wait: beyond the first, coming and going is put together; beyond the second, everything."""
+FIRST_KEPT = 50
+"""The first lines stay as they are: a message with them may be on its way."""
 MAX_SUMMARY, MAX_DESCRIPTION, MAX_URL, MAX_DETAIL = 500, 1000, 1000, 500
 DISTINGUISHING = ("instance", "pod", "node", "host", "container", "device", "service", "job")
 """Labels that tell the alerts of one group apart, the most telling first."""
@@ -220,25 +230,28 @@ def hear(
     truncated: int | None = None,
     urls: Mapping[str, str] | None = None,
     watched: bool = False,
+    sure: bool = False,
 ) -> list[Line]:
     """Alerts of the group as somebody reported them at `at`: the lines that people have to be told.
 
     Absence says nothing: reloads and truncation send parts of a group. `watched`: not from Alertmanager's webhook but
-    from the watch of our silences.
+    from the watch of our silences. `sure`: Alertmanager was asked, so that what fires is no late copy.
     """
     opening, was_open = not c.members, c.open
     if not watched:
         c.heard_at, c.stale = max(c.heard_at, at), False
-        c.truncated = c.truncated if truncated is None else truncated
+        c.truncated = truncated or 0
     began: list[Member] = []
     ended: list[Member] = []
-    for alert in alerts:
+    for alert in sorted(alerts, key=lambda one: not one.resolved):  # what has resolved makes room for what fires
         known = c.members.get(alert.fingerprint)
+        if known is not None and not watched:
+            known.unheard = False
         if alert.resolved:
             if known is None:
                 _remember(c, alert, at, urls)
             elif known.firing and not _older(alert, known):
-                known.firing, known.ends_at, known.since, known.behind = False, alert.ends_at or at, at, ""
+                known.firing, known.ends_at, known.since = False, alert.ends_at or at, at
                 ended.append(known)
         elif known is None:
             member = _remember(c, alert, at, urls)
@@ -247,11 +260,17 @@ def hear(
         elif known.firing:
             _refresh(known, alert, urls)
             known.starts_at = max(known.starts_at, alert.starts_at)
-        elif alert.starts_at > known.starts_at + EPSILON or at - known.since > LATE:
+        elif sure or alert.starts_at > known.starts_at + EPSILON or at - known.since > LATE:
             _refresh(known, alert, urls)
             known.firing, known.starts_at, known.ends_at, known.since = True, alert.starts_at, None, at
+            known.late, known.behind = 0.0, ""
             began.append(known)
-    return _tell(c, began, ended, opening, was_open, at, policy)
+        else:
+            known.late = known.late or at
+    lines = _tell(c, began, ended, opening, was_open, at, policy)
+    for member in ended:
+        member.behind = ""
+    return lines
 
 
 def _older(alert: Alert, known: Member) -> bool:
@@ -271,10 +290,7 @@ def _tell(
     policy: ThreadPolicy,
 ) -> list[Line]:
     lines: list[Line] = []
-    if ended and began and was_open and all(member in began for member in c.firing):
-        lines += _closed(c, ended, at, policy)  # all that fired has ended, and something else began
-        was_open = False
-    elif ended and was_open and c.open:
+    if ended and was_open and c.open:
         lines.append(_line(c, "resolved_some", at, count=len(ended), left=len(c.firing), names=_names(c, ended)))
     elif ended and was_open:
         return _kept(c, _closed(c, ended, at, policy), at)
@@ -290,29 +306,37 @@ def _tell(
         c.news_at = at
         c.flips.append(at)
         return lines
-    if not was_open:
-        lines += _opened_again(c, began, at, policy, routed)
-        return _kept(c, lines, at)
-    quiet = at - c.news_at >= policy.news_after
-    lines.append(_line(c, "joined", at, count=len(began), left=len(c.firing), names=_names(c, began), broadcast=quiet))
-    if severity_rank(worst) > rank_before:
-        c.worst = worst
-        lines.append(_aloud(c, _line(c, "rose", at, detail=worst, names=_names(c, began)), routed))
+    if was_open:
+        quiet = at - c.news_at >= policy.news_after
+        names, left = _names(c, began), len(c.firing)
+        lines.append(_line(c, "joined", at, count=len(began), left=left, names=names, broadcast=quiet))
+    else:
+        lines.append(_opened_again(c, began, at, policy, routed))
+    if severity_rank(worst) > rank_before and (was_open or c.flapping):
+        lines.append(_rose(c, worst, began, routed, at))
     return _kept(c, lines, at)
 
 
-def _opened_again(c: Conversation, began: list[Member], at: float, policy: ThreadPolicy, routed: Routed) -> list[Line]:
+def _rose(c: Conversation, worst: str, members: Sequence[Member], routed: Routed, at: float) -> Line:
+    c.worst = worst
+    return _aloud(c, _line(c, "rose", at, detail=worst, names=_names(c, members)), routed)
+
+
+def _opened_again(c: Conversation, began: list[Member], at: float, policy: ThreadPolicy, routed: Routed) -> Line:
     c.times += 1
     _flip(c, at, policy)
     line = _line(c, "refired", at, count=len(began), names=_names(c, began), fired=c.times)
-    return [line] if c.flapping else [_aloud(c, line, routed)]
+    return line if c.flapping else _aloud(c, line, routed)
 
 
 def _closed(c: Conversation, ended: list[Member], at: float, policy: ThreadPolicy) -> list[Line]:
     c.resolved_at = at
     _flip(c, at, policy)
-    kind: Kind = "resolved_acked" if c.acks else "resolved"
-    who = next(iter(c.acks.values())).actor if c.acks else ""
+    behind_what = {member.behind for member in ended}
+    acks = [c.acks[name] for name in behind_what if name in c.acks]
+    hidden = len(acks) == len(behind_what)
+    kind: Kind = "resolved_acked" if hidden else "resolved"
+    who = acks[0].actor if hidden else ""
     return [_line(c, kind, at, count=len(ended), names=_names(c, ended), until=c.fired_at, who=who)]
 
 
@@ -380,16 +404,32 @@ def together(digest: Line, line: Line) -> Line:
     return digest
 
 
+COMING_AND_GOING = frozenset({"joined", "resolved_some", "resolved", "resolved_acked", "refired", "digest", "calm"})
+"""What may be put together where too much waits: everything else names somebody or asks for something."""
+
+
 def bounded(unsaid: list[Line], lines: Sequence[Line]) -> list[Line]:
-    """`lines` behind `unsaid`; where too many wait, the last are put together: counted, none lost."""
+    """`lines` behind `unsaid`; where too many wait, those of coming and going that stand side by side are put together,
+    the last ones first: counted, none lost. What asks for a person is kept as it is for much longer."""
     waiting = [*unsaid, *lines]
     while len(waiting) > MAX_UNSAID:
-        last = waiting.pop()
-        before = waiting.pop()
-        if before.kind != "digest":
-            before = together(Line("digest", before.first, before.first, before.at), before)
-        waiting.append(together(before, last))
+        at = next((n for n in range(len(waiting) - 1, FIRST_KEPT, -1) if _mergeable(waiting[n - 1 : n + 1])), None)
+        if at is None:
+            if len(waiting) <= MOST_UNSAID:
+                break
+            at = len(waiting) - 1
+        waiting[at - 1 : at + 1] = [_merged(waiting[at - 1], waiting[at])]
     return waiting
+
+
+def _mergeable(pair: Sequence[Line]) -> bool:
+    return all(line.kind in COMING_AND_GOING and not line.elsewhere for line in pair)
+
+
+def _merged(before: Line, last: Line) -> Line:
+    if before.kind != "digest":
+        before = together(Line("digest", before.first, before.first, before.at), before)
+    return together(before, last)
 
 
 def _flip(c: Conversation, at: float, policy: ThreadPolicy) -> None:
@@ -462,7 +502,8 @@ def acked(
     c.acks[silence_id] = Acknowledged(silence_id, dict(labels), until, actor, at, comment[:MAX_DETAIL])
     everything = "" if len(hidden) == len(c.firing) else f"{len(hidden)} of {len(c.firing)} alerts"
     names = _names(c, hidden) if everything else []
-    said = "" if comment.startswith("acknowledged ") else comment[:MAX_DETAIL]  # ours say what this line says
+    ours = comment.startswith(("acknowledged in Slack", "acknowledged by a link", "acknowledged for "))
+    said = "" if ours else comment[:MAX_DETAIL]  # ours say what this line says
     line = _line(c, "acked", at, who=actor, until=until, detail=said, count=len(hidden), names=names)
     return _said(c, line)
 
@@ -479,22 +520,33 @@ def replaced(c: Conversation, before: str, silence_id: str) -> None:
             member.behind = silence_id
 
 
-def ack_ended(c: Conversation, silence_id: str, reason: str, actor: str, at: float) -> list[Line]:
-    """A silence is over: by time, because what it hid has resolved, or by hand."""
-    if c.acks.pop(silence_id, None) is None:
+def ack_ended(
+    c: Conversation, silence_id: str, reason: str, actor: str, at: float, routed: Routed | None = None
+) -> list[Line]:
+    """A silence is over: by time, because what it hid has resolved, or by hand. `routed`: where what still fires
+    belongs."""
+    known = c.acks.pop(silence_id, None)
+    if known is None:
         return []
-    for member in c.members.values():
-        if member.behind == silence_id:
-            member.behind = ""
+    hid = [member for member in c.members.values() if member.behind == silence_id]
+    for member in hid:
+        member.behind = ""
+        if member.unheard:  # if it is of this group, Alertmanager will tell us now
+            del c.members[member.fingerprint]
+    c.heard_at = max(c.heard_at, at)  # while it was hidden, it was watched
+    if not c.open and c.resolved_at is None:
+        c.resolved_at = at
     if reason == "by_hand":
         return _said(c, _line(c, "ack_undone", at, who=actor, left=len(c.firing)))
-    if c.open:
-        return _said(c, _line(c, "ack_expired", at, left=len(c.firing), broadcast=True))
-    return _said(c, _line(c, "ack_ended", at))
+    if reason == "resolved" or not c.open:
+        return _said(c, _line(c, "ack_ended", at, left=len(c.firing)))
+    line = _line(c, "ack_expired", at, who=known.actor, left=len(c.firing), broadcast=True)
+    return _said(c, line if routed is None else _aloud(c, line, routed))
 
 
 def behind(c: Conversation, silence_id: str, seen: Mapping[str, Seen], at: float, policy: ThreadPolicy) -> list[Line]:
-    """What a silence of this conversation hides, as last seen: alerts that came while Alertmanager says nothing."""
+    """What a silence of this conversation hides, as last seen: alerts that came while Alertmanager says nothing. `seen`
+    leaves out what has a conversation of its own."""
     if silence_id not in c.acks:
         return []
     came: list[Member] = []
@@ -507,20 +559,29 @@ def behind(c: Conversation, silence_id: str, seen: Mapping[str, Seen], at: float
             continue  # its resolve is known, and this look is older
         if known is None and not _belongs(c, was["labels"]):
             continue
-        member = _remember(c, Alert("firing", was["labels"], {}, was["starts_at"], name), at, None)
+        alert = Alert("firing", was["labels"], was.get("annotations") or {}, was["starts_at"], name)
+        if known is not None:
+            del c.members[name]
+        member = _remember(c, alert, at, None)
         if member is not None:
-            member.behind = silence_id
+            member.behind, member.unheard = silence_id, True
             came.append(member)
     if not came:
         return []
     c.resolved_at = None
-    c.worst = max((c.worst, *(member.severity for member in came)), key=severity_rank)
-    return _said(c, _line(c, "hidden", at, count=len(came), left=len(c.firing), names=_names(c, came)))
+    lines = [_line(c, "hidden", at, count=len(came), left=len(c.firing), names=_names(c, came))]
+    worst = max((member.severity for member in came), key=severity_rank)
+    if severity_rank(worst) > severity_rank(c.worst):
+        lines.append(_rose(c, worst, came, channel_for(policy, [member.labels for member in c.firing]), at))
+    c.news_at = at
+    return _before(c, lines)
 
 
 def _belongs(c: Conversation, labels: Mapping[str, str]) -> bool:
-    """Whether an alert would be in this group, as far as its labels say; a group without labels could hold any."""
-    return bool(c.group_labels) and all(labels.get(name, "") == value for name, value in c.group_labels.items())
+    """Whether an alert would be in this group, as far as can be told: nobody says by which labels it is made where they
+    are empty. So it must have the group's, and be of the same kind as an alert that is in it."""
+    same = all(labels.get(name, "") == value for name, value in c.group_labels.items())
+    return bool(c.group_labels) and same and any(member.labels.keys() == labels.keys() for member in c.members.values())
 
 
 def _said(c: Conversation, line: Line) -> list[Line]:
@@ -615,7 +676,7 @@ def tick(c: Conversation, at: float, policy: ThreadPolicy, stale_after: float) -
 
 def due(c: Conversation, policy: ThreadPolicy, stale_after: float) -> float | None:
     """When `tick` has something to do next."""
-    times: list[float] = []
+    times: list[float] = [member.late + ASK_AFTER for member in c.members.values() if member.late]
     if c.flapping:
         times.append(c.digest_at)
     if c.open:
@@ -623,6 +684,26 @@ def due(c: Conversation, policy: ThreadPolicy, stale_after: float) -> float | No
         if not c.stale and not c.acks:
             times.append(c.heard_at + stale_after + 1)
     return min(times, default=None)
+
+
+def doubtful(c: Conversation, at: float) -> list[str]:
+    """The alerts of which Alertmanager is to be asked now whether they fire; where it does not answer, later again."""
+    found = [member for member in c.members.values() if member.late and member.late + ASK_AFTER <= at]
+    for member in found:
+        member.late = at + ASK_AGAIN - ASK_AFTER
+    return [member.fingerprint for member in found]
+
+
+def answered(c: Conversation, fires: Mapping[str, bool], at: float, policy: ThreadPolicy) -> list[Line]:
+    """What Alertmanager says of doubtful alerts."""
+    firing: list[Alert] = []
+    for name, does in fires.items():
+        member = c.members.get(name)
+        if member is not None and member.late:
+            member.late = 0.0
+            if does and not member.firing:
+                firing.append(Alert("firing", member.labels, {}, member.starts_at, name))
+    return hear(c, firing, at, policy, watched=True, sure=True) if firing else []
 
 
 # ---- as data ----------------------------------------------------------------------------------------------------

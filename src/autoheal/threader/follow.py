@@ -15,7 +15,18 @@ from autoheal.engine.ports import News, StoreUnavailable
 from autoheal.sources.alertmanager import Delivery
 from autoheal.store.threads import Book
 from autoheal.threader import talk as talks
-from autoheal.threader.conversation import ack_ended, acked, behind, covers, heal, hear, replaced, tick
+from autoheal.threader.conversation import (
+    ack_ended,
+    acked,
+    answered,
+    behind,
+    covers,
+    doubtful,
+    heal,
+    hear,
+    replaced,
+    tick,
+)
 from autoheal.threader.intake import Intake, grouped
 from autoheal.threader.storm import StormWatch
 from autoheal.threader.talk import Talk
@@ -48,7 +59,8 @@ class Follower:
 
     `lines` reads the ledger; `last` gives its last id as far as this process knows it, `head` asks for it; `hidden`
     gives the acknowledgements by the id of their silence, each with its `labels`, `ends_at`, `actor`, `comment`, and
-    the alerts that it `hides`.
+    the alerts that it `hides`; `fires` asks Alertmanager which of some alerts fire, None where it does not answer, and
+    may block.
     """
 
     def __init__(
@@ -58,10 +70,11 @@ class Follower:
         last: Callable[[], int],
         head: Callable[[], int],
         hidden: Callable[[], Mapping[str, Mapping[str, Any]]],
+        fires: Callable[[Sequence[str]], Mapping[str, bool] | None],
         monotonic: Callable[[], float],
     ) -> None:
         self.intake, self._lines, self._last, self._head, self._hidden = intake, lines, last, head, hidden
-        self._monotonic = monotonic
+        self._fires, self._monotonic = fires, monotonic
         self._next_look = self._next_tick = self._next_tidy = float("-inf")
         self._shown: dict[str, dict[str, Any]] = {}
         self._seen = -1
@@ -185,14 +198,16 @@ class Follower:
             said = event.get("comment", "")
             talk.say(acked(c, silence_id, labels, event["ends_at"], event["actor"], event["ts"], said))
         elif kind == "ack_ended":
-            talk.say(ack_ended(c, event["silence_id"], event["reason"], event.get("actor", ""), event["ts"]))
+            routed = channel_for(policy, [member.labels for member in c.firing])
+            talk.say(ack_ended(c, event["silence_id"], event["reason"], event.get("actor", ""), event["ts"], routed))
         elif kind == "webhook_received":
             seen = event.get("seen") or ()
             ours = [_alert(item) for item in seen if item["fingerprint"] in c.members and "behind" not in item]
             talk.say(hear(c, ours, event["ts"], policy, watched=event.get("source") != "prober"))
             for silence_id in list(c.acks):
                 hidden = {item["fingerprint"]: item for item in seen if item.get("behind") == silence_id}
-                talk.say(behind(c, silence_id, hidden, event["ts"], policy))
+                known = {name: item for name, item in hidden.items() if name in c.members}
+                talk.say(behind(c, silence_id, known, event["ts"], policy))
         else:
             talk.say(heal(c, event, channel_for(policy, [member.labels for member in c.firing])))
 
@@ -209,21 +224,30 @@ class Follower:
             self._shown = found
             return False
         changed = False
-        with self.intake.threads.transaction() as book:
-            for silence_id, ack in news.items():
-                hides, labels = ack.get("hides") or {}, ack.get("labels") or {}
-                keys = {key for homes in book.keys_of(sorted(hides)).values() for key in homes}
-                keys |= set(book.keys_named(labels.get("alertname")))
-                for _, stored in sorted(book.lock(sorted(keys)).items()):
-                    talk = talks.load(stored)
-                    if talk is not None and any(covers(labels, member) for member in talk.c.members.values()):
-                        now, policy = book.now, self.intake.policy()
-                        if silence_id not in talk.c.acks and talk.c.open:
-                            who, until = ack.get("actor", ""), ack.get("ends_at", 0.0)
-                            talk.say(acked(talk.c, silence_id, labels, until, who, now, ack.get("comment", "")))
-                        talk.say(behind(talk.c, silence_id, hides, now, policy))
-                        changed |= self._save(book, talk)
+        for silence_id, ack in news.items():
+            with self.intake.threads.transaction() as book:
+                changed |= self._shows(book, silence_id, ack)
         self._shown = found
+        return changed
+
+    def _shows(self, book: Book, silence_id: str, ack: Mapping[str, Any]) -> bool:
+        """What one silence hides, for the conversations that it covers; an alert that is at home in one of them is no
+        other's."""
+        hides, labels = ack.get("hides") or {}, ack.get("labels") or {}
+        homes = book.keys_of(sorted(hides))
+        keys = {key for found in homes.values() for key in found} | set(book.keys_named(labels.get("alertname")))
+        changed = False
+        for _, stored in sorted(book.lock(sorted(keys)).items()):
+            talk = talks.load(stored)
+            if talk is None or not any(covers(labels, member) for member in talk.c.members.values()):
+                continue
+            now, policy, c = book.now, self.intake.policy(), talk.c
+            if silence_id not in c.acks and c.open:
+                who, until = ack.get("actor", ""), ack.get("ends_at", 0.0)
+                talk.say(acked(c, silence_id, labels, until, who, now, ack.get("comment", "")))
+            ours = {name: was for name, was in hides.items() if name in c.members or not homes.get(name)}
+            talk.say(behind(c, silence_id, ours, now, policy))
+            changed |= self._save(book, talk)
         return changed
 
     # ---- time --------------------------------------------------------------------------------------------------
@@ -231,11 +255,28 @@ class Follower:
     def _tick(self) -> bool:
         changed = False
         intake = self.intake
+        doubts: dict[str, list[str]] = {}
         with intake.threads.transaction() as book:
-            for stored in book.due(50).values():
+            for key, stored in book.due(50).items():
                 talk = talks.load(stored)
                 if talk is not None:
                     talk.say(tick(talk.c, book.now, intake.policy(), intake.stale_after))
+                    doubts[key] = doubtful(talk.c, book.now)
+                    changed |= self._save(book, talk)
+        return self._ask({key: names for key, names in doubts.items() if names}) or changed
+
+    def _ask(self, doubts: Mapping[str, Sequence[str]]) -> bool:
+        """Whether what was said to fire just after it resolved does; asked while no row is held."""
+        fires = self._fires(sorted({name for names in doubts.values() for name in names})) if doubts else None
+        if fires is None:
+            return False
+        changed = False
+        with self.intake.threads.transaction() as book:
+            for key, stored in sorted(book.lock(doubts).items()):
+                talk = talks.load(stored)
+                if talk is not None:
+                    told = {name: fires[name] for name in doubts[key] if name in fires}
+                    talk.say(answered(talk.c, told, book.now, self.intake.policy()))
                     changed |= self._save(book, talk)
         return changed
 

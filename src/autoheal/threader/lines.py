@@ -169,7 +169,7 @@ def _resolved_acked(line: Line, look: Look) -> Said:
 
 
 def _refired(line: Line, look: Look) -> Said:
-    times = f" for the {ordinal(line.fired)} time in this thread" if line.fired > 1 else ""
+    times = f" for the {ordinal(line.fired)} time" if line.fired > 1 else ""
     count = f": {alerts(line.count)}" if line.count else ""
     return Said("🔁", "Fires again", times + count, *_names(line))
 

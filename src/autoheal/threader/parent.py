@@ -122,7 +122,7 @@ def _counts(conversation: Conversation, now: Standing) -> Iterator[str]:
     else:
         yield "No alerts"
     if conversation.times > 1:
-        yield f"the {ordinal(conversation.times)} time in this thread"
+        yield f"the {ordinal(conversation.times)} time"
 
 
 def acknowledgements(conversation: Conversation, now: Standing, look: Look) -> Iterator[str]:

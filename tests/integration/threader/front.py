@@ -122,6 +122,7 @@ class Front:
             lambda: self.ledger.disk.head.id,
             lambda: self.ledger.disk.head.id,
             dict,
+            lambda names: {},
             clock.monotonic,
         )
 

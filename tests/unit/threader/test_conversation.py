@@ -13,17 +13,21 @@ from hypothesis import strategies as st
 from autoheal.config.regex import compile_regex
 from autoheal.core.alert import FIRING, RESOLVED, Alert, fingerprint
 from autoheal.core.matcher import parse_matchers
-from autoheal.core.threads import Flapping, Route, ThreadPolicy
+from autoheal.core.threads import Flapping, Route, Routed, ThreadPolicy
 from autoheal.threader.conversation import (
+    ASK_AFTER,
     LATE,
     MAX_MEMBERS,
     MAX_UNSAID,
+    MOST_UNSAID,
     Conversation,
     Line,
     ack_ended,
     acked,
+    answered,
     behind,
     bounded,
+    doubtful,
     due,
     from_data,
     heal,
@@ -104,12 +108,38 @@ def test_a_resolve_that_nobody_heard_the_beginning_of_tells_nothing() -> None:
     assert hear(c, [alert("x", RESOLVED)], T0 + 1, CALM) == []
 
 
-def test_one_ends_and_another_begins_in_one_message() -> None:
+def test_one_ends_and_another_begins_in_one_message_and_so_it_never_was_over() -> None:
     c = conversation()
     hear(c, [alert("a")], T0, CALM)
-    lines = hear(c, [alert("a", RESOLVED), alert("b", starts=T0 + 9)], T0 + 10, CALM)
-    assert kinds(lines) == ["resolved", "refired"]
-    assert c.open
+    lines = hear(c, [alert("b", starts=T0 + 9, severity="critical"), alert("a", RESOLVED)], T0 + 10, CALM)
+    assert kinds(lines) == ["resolved_some", "joined", "rose"]
+    assert (c.open, c.fired_at, c.times, len(c.flips)) == (True, T0, 1, 1)
+
+
+def test_what_fires_again_just_after_its_resolve_is_asked_about() -> None:
+    """It ran out in Alertmanager while its sender was away, and comes back as the same episode."""
+    c = conversation()
+    hear(c, [alert("a"), alert("b")], T0, CALM)
+    hear(c, [alert("a", RESOLVED), alert("b", RESOLVED)], T0 + 10, CALM)
+    assert hear(c, [alert("a"), alert("b")], T0 + 20, CALM) == []
+    assert due(c, CALM, STALE) == T0 + 20 + ASK_AFTER and doubtful(c, T0 + 20) == []
+    a, b = alert("a").fingerprint, alert("b").fingerprint
+    assert sorted(doubtful(c, T0 + 26)) == sorted([a, b])
+    assert doubtful(c, T0 + 30) == []  # asked again only later
+    lines = answered(c, {a: True, b: False}, T0 + 31, CALM)
+    assert kinds(lines) == ["refired"] and lines[0].names == ["a is down"]
+    assert doubtful(c, T0 + 999) == []
+
+
+def test_beyond_the_bound_what_has_resolved_makes_room_for_what_fires() -> None:
+    c = conversation()
+    first = [alert(f"n{i}") for i in range(MAX_MEMBERS)]
+    hear(c, first, T0, CALM)
+    still = [alert(f"x{i}") for i in range(100)]
+    gone = [alert(f"n{i}", RESOLVED) for i in range(MAX_MEMBERS)]
+    lines = hear(c, [*still, *gone], T0 + 10, CALM)
+    assert kinds(lines) == ["resolved_some", "joined"]
+    assert (len(c.firing), c.truncated, lines[1].left) == (100, 0, 100)
 
 
 def test_a_higher_severity_is_told_aloud_and_to_the_channel_that_it_belongs_to() -> None:
@@ -186,6 +216,15 @@ def test_what_comes_between_is_told_after_what_was_put_aside() -> None:
     assert [(line.first, line.last) for line in lines] == [(2, 3), (4, 4)]
 
 
+def test_a_rise_by_a_refire_while_it_flaps_is_told_at_once() -> None:
+    policy = ThreadPolicy(flapping=Flapping(1, 60))
+    c = conversation()
+    hear(c, [alert("a")], T0, policy)
+    hear(c, [alert("a", RESOLVED)], T0 + 1, policy)
+    lines = hear(c, [alert("b", starts=T0 + 2, severity="critical")], T0 + 2, policy)
+    assert kinds(lines) == ["digest", "rose"] and lines[1].elsewhere == "#alerts-critical"
+
+
 # ---- acknowledgements -----------------------------------------------------------------------------------------------
 
 
@@ -248,6 +287,48 @@ def test_an_acknowledgement_that_ends_while_it_fires_is_told_aloud() -> None:
     (line,) = ack_ended(c, "s1", "expired", "", T0 + 7200)
     assert (line.kind, line.broadcast, line.left) == ("ack_expired", True, 1)
     assert c.members[alert("a").fingerprint].behind == ""
+
+
+def test_an_acknowledgement_of_one_alert_says_nothing_of_the_others() -> None:
+    c = open_conversation("a", "b")
+    acked(c, "s1", {"instance": "a"}, T0 + 7200, "alice", T0)
+    hear(c, [alert("a", RESOLVED)], T0 + 60, CALM, watched=True)
+    (over,) = ack_ended(c, "s1", "resolved", "", T0 + 360)
+    assert (over.kind, over.broadcast) == ("ack_ended", False)
+    again = open_conversation("a", "b")
+    acked(again, "s1", {"instance": "a"}, T0 + 7200, "alice", T0)
+    hear(again, [alert("a", RESOLVED)], T0 + 60, CALM, watched=True)
+    (last,) = hear(again, [alert("b", RESOLVED)], T0 + 70, CALM)
+    assert (last.kind, last.who) == ("resolved", "")
+
+
+def test_a_rise_behind_an_acknowledgement_is_told_aloud() -> None:
+    c = open_conversation("a")
+    acked(c, "s1", {"alertname": "Down"}, T0 + 7200, "alice", T0)
+    worse = alert("b", starts=T0 + 50, severity="critical")
+    lines = behind(c, "s1", {worse.fingerprint: {"labels": dict(worse.labels), "starts_at": T0 + 50}}, T0 + 60, CALM)
+    assert kinds(lines) == ["hidden", "rose"]
+    assert (lines[1].broadcast, lines[1].elsewhere) == (True, "#alerts-critical")
+
+
+def test_the_end_of_an_acknowledgement_is_told_where_what_still_fires_belongs() -> None:
+    c = open_conversation("a")
+    acked(c, "s1", {"instance": "a"}, T0 + 7200, "alice", T0)
+    (line,) = ack_ended(c, "s1", "expired", "", T0 + 7200, Routed("#db", ("<@U1>",)))
+    assert (line.who, line.mentions, line.elsewhere) == ("alice", ["<@U1>"], "#db")
+    assert not c.stale and c.heard_at == T0 + 7200  # it was watched all the time
+
+
+def test_what_only_the_watch_has_seen_is_let_go_with_the_silence() -> None:
+    c = open_conversation("a")
+    acked(c, "s1", {"alertname": "Down"}, T0 + 7200, "alice", T0)
+    new, other = alert("b", starts=T0 + 50), alert("z", starts=T0 + 50, pod="z")
+    seen = {one.fingerprint: {"labels": dict(one.labels), "starts_at": T0 + 50} for one in (new, other)}
+    assert kinds(behind(c, "s1", seen, T0 + 60, CALM)) == ["hidden"]
+    assert other.fingerprint not in c.members  # it is made of other labels: another group's
+    hear(c, [alert("a", RESOLVED)], T0 + 70, CALM)
+    ack_ended(c, "s1", "by_hand", "bob", T0 + 80)
+    assert new.fingerprint not in c.members and not c.open
 
 
 def test_alerts_that_come_behind_an_acknowledgement_are_seen() -> None:
@@ -331,6 +412,16 @@ def test_too_many_lines_are_put_together_and_none_is_lost(bursts: list[int]) -> 
         unsaid = bounded(unsaid, lines)
     assert len(unsaid) <= MAX_UNSAID
     assert _covered(unsaid) == list(range(2, number + 1))
+
+
+def test_who_asks_for_a_person_is_not_put_together_with_others() -> None:
+    lines = [Line("refired" if n % 2 else "resolved", n, n, T0) for n in range(2, 202)]
+    asked = Line("approval", 202, 202, T0, detail="restart", mentions=["<!here>"])
+    unsaid = bounded([*lines, asked], [Line("resolved", n, n, T0) for n in range(203, 300)])
+    assert len(unsaid) <= MAX_UNSAID and asked in unsaid
+    assert _covered(unsaid) == list(range(2, 300))
+    only = bounded([], [Line("approval", n, n, T0) for n in range(2, 2 + 2 * MOST_UNSAID)])
+    assert len(only) == MOST_UNSAID
 
 
 def _covered(lines: Sequence[Line]) -> list[int]:
