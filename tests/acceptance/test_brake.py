@@ -56,7 +56,10 @@ class Storm:
         return states
 
 
-@pytest.mark.parametrize(("enabled", "dry_run", "reason"), [(True, True, "dry_run"), (False, False, "disabled")])
+@pytest.mark.parametrize(
+    ("enabled", "dry_run", "reason"),
+    [(True, True, "dry_run"), pytest.param(False, False, "disabled", marks=pytest.mark.soak)],
+)
 def test_nothing_starts_after_the_answer(tmp_path: Path, enabled: bool, dry_run: bool, reason: str) -> None:
     storm = Storm(tmp_path, "0.05")
     with storm.service as service:

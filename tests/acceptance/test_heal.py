@@ -107,6 +107,7 @@ def test_killed_while_the_command_runs_and_still_sick_it_is_unknown_and_a_person
         service.assert_whole()
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(150)
 def test_a_pair_of_alertmanagers_that_both_send_leads_to_one_action(tmp_path: Path, victim: Victim) -> None:
     """Without gossip between them, as in a split: each sends everything itself."""

@@ -83,7 +83,7 @@ def test_one_that_fires_while_autoheal_is_dead_is_told_when_it_is_back_and_only_
         assert len(service.events(kind="decision_skip", rule="note")) >= 1
 
 
-@pytest.mark.parametrize("point", ["before_commit", "after_commit"])
+@pytest.mark.parametrize("point", ["before_commit", pytest.param("after_commit", marks=pytest.mark.soak)])
 def test_a_crash_at_the_telling_neither_loses_nor_repeats_it(tmp_path: Path, point: str) -> None:
     with after_a_silence(tmp_path, "autoheal") as (service, one):
         service.kill()

@@ -55,16 +55,17 @@ def assert_told_and_ended(service: Autoheal, one: Alertmanager, silence_id: str)
 
 
 NOTE = rule("note", HIDDEN, {"action": {"command": ["true"]}})
+RULES = [pytest.param((), marks=pytest.mark.soak), (NOTE,)]
 
 
-@pytest.mark.parametrize("rules", [(), (NOTE,)], ids=["no rule", "a rule"])
+@pytest.mark.parametrize("rules", RULES, ids=["no rule", "a rule"])
 def test_a_resolve_behind_our_silence_is_told_and_the_silence_ends(tmp_path: Path, rules: Any) -> None:
     with acknowledged(tmp_path, *rules) as (service, one, silence_id):
         one.resolve(alertname=HIDDEN, service="crm-api")
         assert_told_and_ended(service, one, silence_id)
 
 
-@pytest.mark.parametrize("rules", [(), (NOTE,)], ids=["no rule", "a rule"])
+@pytest.mark.parametrize("rules", RULES, ids=["no rule", "a rule"])
 def test_a_resolve_behind_our_silence_while_autoheal_is_away_is_told_afterwards(tmp_path: Path, rules: Any) -> None:
     with acknowledged(tmp_path, *rules) as (service, one, silence_id):
         service.kill()

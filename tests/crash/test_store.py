@@ -76,9 +76,9 @@ def assert_is_back(storm: Storm) -> None:
     "inject",
     [
         "pwrite64,write:error=ENOSPC",
-        "pwrite64,write:error=EIO",
+        pytest.param("pwrite64,write:error=EIO", marks=pytest.mark.soak),
         "fdatasync,fsync:error=EIO",
-        "fdatasync,fsync:error=ENOSPC",
+        pytest.param("fdatasync,fsync:error=ENOSPC", marks=pytest.mark.soak),
     ],
 )
 def test_writes_that_fail(tmp_path: Path, inject: str) -> None:

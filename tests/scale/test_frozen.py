@@ -85,7 +85,7 @@ def test_a_worker_that_has_just_come_is_not_taken_for_gone(tmp_path: Path, serve
     assert [e for e in cluster.trail() if e["kind"] in ("action_unknown", "escalated")] == []
 
 
-@pytest.mark.parametrize("point", ["before_spawn", "after_commit"])
+@pytest.mark.parametrize("point", ["before_spawn", pytest.param("after_commit", marks=pytest.mark.soak)])
 def test_a_worker_that_was_let_start_and_stood_still_too_long_does_not_begin(
     tmp_path: Path, servers: tuple[Postgres, Redis], point: str
 ) -> None:

@@ -38,7 +38,7 @@ def runs(folder: Path) -> int:
     return len(file.read_text().splitlines()) if file.exists() else 0
 
 
-@pytest.mark.parametrize("orderly", [True, False], ids=["stopped", "killed"])
+@pytest.mark.parametrize("orderly", [pytest.param(True, marks=pytest.mark.soak), False], ids=["stopped", "killed"])
 def test_the_database_is_gone(tmp_path: Path, orderly: bool) -> None:
     chance = seed(11)
     with stage(tmp_path) as (cluster, senders, database, _):

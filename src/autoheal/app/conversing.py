@@ -22,7 +22,7 @@ from autoheal.core.errors import AutohealError
 from autoheal.core.threads import ThreadPolicy
 from autoheal.engine.acks import AckWatch
 from autoheal.engine.head import HeadThread
-from autoheal.engine.ports import Alertmanagers
+from autoheal.engine.ports import Alertmanagers, StoreUnavailable
 from autoheal.store.threads import Threads, threads_url
 from autoheal.threader import links
 from autoheal.threader.channels import Channels
@@ -56,6 +56,8 @@ class Company:
     policy: Callable[[], ThreadPolicy]
     public_url: str
     registry: CollectorRegistry
+    console: bool = True
+    """Whether the console is served at `public_url`."""
 
 
 class Conversing:
@@ -122,6 +124,7 @@ class Conversing:
             clock=clock,
             metrics=metrics,
             public_url=company.public_url,
+            console=company.console,
             version=__version__,
             signing_secret=secret.reveal() if secret is not None else None,
             respond=self.client.respond if self.client is not None else None,
@@ -173,8 +176,16 @@ class Conversing:
                 state.team_id, state.team = str(found.get("team_id", "")), str(found.get("team", ""))
                 state.bot_id, state.user_id = str(found.get("bot_id", "")), str(found.get("user_id", ""))
                 self.workspace = str(found.get("url", ""))
-                self._now("ok", "")
+                if state.state != "down" or await self._settled():
+                    self._now("ok", "")
             await asyncio.sleep(ASK_EVERY if state.state == "ok" else ASK_AGAIN)
+
+    async def _settled(self) -> bool:
+        """Whether posting agrees: that Slack knows us does not mean that it takes what we post."""
+        try:
+            return await self.poster.settled()
+        except StoreUnavailable:
+            return False
 
     def _now(self, state: str, detail: str) -> None:
         if self.state.state != state:
@@ -192,15 +203,16 @@ class Conversing:
 
     def _look(self, tokens: Tokens) -> Look:
         """Buttons where their clicks come back to us, links elsewhere, neither where nothing could be silenced."""
-        settings = self.settings
+        settings, company = self.settings, self.company
+        console = settings.public_url if company.console else ""
         if not settings.alertmanager_urls:
-            return Look(settings.public_url, buttons=False)
+            return Look(console, buttons=False)
 
         def token(c: Conversation, scope: str, duration: str) -> str:
             return tokens.make("button", c, scope, duration)
 
         buttons = settings.slack_signing_secret is not None and self.client is not None
-        return Look(settings.public_url, buttons, token, links.signed(tokens, self.company.public_url))
+        return Look(console, buttons, token, links.signed(tokens, company.public_url, company.policy))
 
     def _archived(self, place: Place) -> str:
         return self.poster.link(place.id, place.ts)

@@ -61,6 +61,7 @@ class ThreaderService:
             policy=self.policy,
             public_url=self.public_url,
             registry=registry,
+            console=False,
         )
         self.conversing = Conversing(settings, ground, company, pace)
         self.stop_asked = asyncio.Event()

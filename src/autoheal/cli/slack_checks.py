@@ -48,7 +48,7 @@ def check_slack(settings: Settings, policy: Policy | None) -> Found:
             found.append(Finding(SLACK, "off", "SLACK_WEBHOOK_URL is set too: beside a bot it is not used"))
     else:
         assert webhook is not None
-        found = asyncio.run(_hook(webhook.reveal()))
+        found = asyncio.run(_hook(webhook.reveal(), _instead(policy)))
     return found + list(_acknowledging(settings, policy))
 
 
@@ -204,7 +204,7 @@ def _few(names: list[str]) -> str:
 # ---- an incoming webhook --------------------------------------------------------------------------------------------
 
 
-async def _hook(url: str) -> Found:
+async def _hook(url: str, instead: str) -> Found:
     from autoheal.clients.slack import SlackRefused, SlackWebhook
 
     webhook = SlackWebhook(url, TIMEOUT)
@@ -218,11 +218,20 @@ async def _hook(url: str) -> Found:
         return [bad(SLACK, str(error), "can this machine reach Slack?")]
     finally:
         await webhook.aclose()
-    without = "no threads: a message for each change, all in its one channel, and links in place of buttons"
+    without = f"no threads: a message for each change, all in its one channel, and {instead}"
     return [ok(SLACK, f"an incoming webhook answers; {without}. SLACK_BOT_TOKEN brings threads")]
 
 
 # ---- acknowledging --------------------------------------------------------------------------------------------------
+
+
+def _named(policy: Policy | None) -> bool:
+    """Whether only named people may acknowledge, so that no message holds a link."""
+    return policy is not None and policy.threader.operators is not None
+
+
+def _instead(policy: Policy | None) -> str:
+    return "no buttons" if _named(policy) else "links in place of buttons"
 
 
 def _acknowledging(settings: Settings, policy: Policy | None) -> Iterator[Finding]:
@@ -233,11 +242,14 @@ def _acknowledging(settings: Settings, policy: Policy | None) -> Iterator[Findin
     buttons = settings.slack_bot_token is not None and settings.slack_signing_secret is not None
     if not buttons:
         if settings.slack_bot_token is not None:
-            told = "SLACK_SIGNING_SECRET is not set: links in place of buttons, and no /autoheal"
+            told = f"SLACK_SIGNING_SECRET is not set: {_instead(policy)}, and no /autoheal"
             yield Finding(BUTTONS, "off", told)
-        if policy is not None and policy.threader.operators is not None:
-            told = "`threader.operators` names people, and a link cannot tell who clicks: nobody can acknowledge"
-            yield bad(ACK, told, "set SLACK_SIGNING_SECRET, so that there are buttons, or leave `operators` out")
+        if _named(policy):
+            told = "`threader.operators` names people, and a link cannot tell who clicks: messages have neither buttons"
+            missing = ["SLACK_BOT_TOKEN"] if settings.slack_bot_token is None else []
+            missing += ["SLACK_SIGNING_SECRET"] if settings.slack_signing_secret is None else []
+            fix = f"set {' and '.join(missing)}, so that there are buttons, or leave `operators` out"
+            yield bad(ACK, f"{told} nor links, and nobody can acknowledge from Slack", fix)
     elif reachable(url):
         yield ok(BUTTONS, f"Slack must send them to {url}{INTERACTIVE}, as the app's Request URL")
     else:

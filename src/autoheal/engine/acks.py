@@ -28,7 +28,7 @@ from autoheal.core.moves.silences import (
 )
 from autoheal.core.state import Ack, Behind, Former
 from autoheal.engine.head import HeadThread
-from autoheal.engine.looks import actor_of, alert_of, hides_of, matching
+from autoheal.engine.looks import actor_of, alert_of, hides_of, labels_of, matching
 from autoheal.engine.ports import Active, Alertmanagers, Claims, Clock, Fact, Seen, Silence, StoreUnavailable
 
 log = structlog.get_logger("acks")
@@ -133,7 +133,10 @@ class AckWatch:
             await self._head.play(move)
         except StoreUnavailable:
             self._seek(SEEK_FOR)  # should it not be possible to take it back
-            await alertmanagers.expire_silence(silence_id)
+            try:
+                await alertmanagers.expire_silence(silence_id)
+            except AutohealError as error:
+                raise Unknown(f"it is silenced, but not on record, and could not be taken back: {error}") from error
             raise
         return silence_id, now + duration
 
@@ -148,6 +151,24 @@ class AckWatch:
         """The alerts that such a silence would hide now. Conflict without an Alertmanager, Temporary out of reach."""
         return matching(labels, await self._need().alerts())
 
+    async def in_force(self, labels: Mapping[str, str]) -> tuple[str, float] | None:
+        """The silence with exactly these labels that somebody made through us, in whatever process, and that lasts
+        longest: its id and end. Alertmanager knows; of one made within `SPREADS` the member that answers may not have
+        heard, and then the record counts."""
+        silences, now = await self._need().silences(), self._clock.now()
+        told = {one.id for one in silences}
+        wanted = dict(labels)
+        found = {
+            one.id: one.ends_at
+            for one in silences
+            if one.state != "expired" and one.created_by.startswith(f"{CREATED_BY}:") and labels_of(one) == wanted
+        }
+        with self._head.reading() as (state, _):
+            for ack in state.acks.values():
+                if ack.silence_id not in told and now - ack.created_at < SPREADS and ack.labels == wanted:
+                    found[ack.silence_id] = ack.ends_at
+        return max(((name, end) for name, end in found.items() if end > now), key=lambda one: one[1], default=None)
+
     async def extend(self, silence_id: str, duration: float, text: str, actor: str) -> tuple[str, float]:
         """Let a silence of ours last `duration` seconds longer: its id, which may be a new one, and its end.
 
@@ -155,10 +176,14 @@ class AckWatch:
         cannot be written it is set back; what could not be set back is noticed by the watch, and recorded then.
         """
         alertmanagers = self._need()
+        silences = {one.id: one for one in await alertmanagers.silences()}
         ack = self._ack(silence_id)
+        if ack is None and silence_id in silences:  # another process may have made it just now
+            await self._adopt([silences[silence_id]], set())
+            ack = self._ack(silence_id)
         if ack is None:
             raise NotFound(f"no acknowledgement of ours has the silence {silence_id[:100]!r}: it may be over")
-        found = next((one for one in await alertmanagers.silences() if one.id == ack.silence_id), None)
+        found = silences.get(ack.silence_id)
         now = self._clock.now()
         if found is None or found.state == "expired":
             raise Conflict("this acknowledgement is over: acknowledge again")
@@ -177,7 +202,10 @@ class AckWatch:
             await self._head.play(Extended(found.id, new_id, ack.labels, ends_at, actor, text))
         except StoreUnavailable:
             self._seek(SEEK_FOR)
-            await alertmanagers.extend_silence(new_id, found.ends_at, found.created_by, found.comment)
+            try:
+                await alertmanagers.extend_silence(new_id, found.ends_at, found.created_by, found.comment)
+            except AutohealError as error:
+                raise Unknown(f"it was extended, but not on record, and could not be set back: {error}") from error
             raise
         return new_id, ends_at
 
@@ -225,12 +253,10 @@ class AckWatch:
 
     async def _adopt(self, silences: Sequence[Silence], known: set[str]) -> None:
         for silence in silences:
-            exact = all(m.get("isEqual", True) and not m.get("isRegex") for m in silence.matchers)
-            author = silence.created_by
+            labels, author = labels_of(silence), silence.created_by
             ours = (author.startswith(f"{CREATED_BY}:") or author == BY_POLICY) and silence.state != "expired"
-            if not ours or not exact or silence.id in known:
+            if not ours or labels is None or silence.id in known:
                 continue
-            labels = {str(m["name"]): str(m["value"]) for m in silence.matchers}
             actor = actor_of(silence)
             move = Acked(silence.id, labels, silence.ends_at, actor, "", silence.comment, "adopted", silence.starts_at)
             await self._head.play(move)
@@ -279,7 +305,10 @@ class AckWatch:
         if active.complete:
             await self._tell_resolved(active)
         for ack in acks:
-            await self._watch(ack, silences.get(ack.silence_id), active)
+            try:
+                await self._watch(ack, silences.get(ack.silence_id), active)
+            except AutohealError as error:  # the others are watched, and this one is looked at again
+                log.warning("ack_not_watched", silence=ack.silence_id, error=str(error))
         await self._tell_refired(active)
 
     async def _is_ours(self) -> bool:

@@ -29,6 +29,13 @@ def alert_of(seen: Seen) -> Alert:
     return Alert(FIRING, dict(seen.labels), dict(seen.annotations), seen.starts_at, seen.fingerprint)
 
 
+def labels_of(silence: Silence) -> dict[str, str] | None:
+    """The labels of a silence that matches exactly; None for any other."""
+    if any(m.get("isRegex") or not m.get("isEqual", True) for m in silence.matchers):
+        return None
+    return {str(m["name"]): str(m["value"]) for m in silence.matchers}
+
+
 def actor_of(silence: Silence) -> str:
     """Who made it, or changed it last."""
     return (silence.created_by.partition(":")[2] or silence.created_by)[:MAX_ACTOR]

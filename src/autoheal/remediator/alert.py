@@ -22,6 +22,8 @@ from autoheal.web.problems import Problem, problem, unavailable
 
 log = structlog.get_logger("alert")
 
+AHEAD = 1.0
+"""Seconds that the conversations are ahead of the decision; without them it is made all the same."""
 TOGETHER = 10.0
 """Seconds over which further refusals of one reason are added up before they become one event."""
 LARGE = 1024 * 1024
@@ -57,7 +59,8 @@ class Door:
 
 
 async def receive_alerts(request: Request, service: Remediator, door: Door) -> Response:
-    """Read, decide, write, answer; see CONTRACT for the answer's shape. Never 429, 503 only with nothing done."""
+    """Read, decide, write, answer; see CONTRACT for the answer's shape. Never 429. 503: nothing was done, or it was
+    decided and only the conversations are to hear of it again."""
     try:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(request.scope["headers"])
@@ -74,9 +77,7 @@ async def receive_alerts(request: Request, service: Remediator, door: Door) -> R
             receiver=delivery.receiver,
             group_key=delivery.group_key,
         )
-        if service.heard is not None:
-            await service.heard(delivery)
-        results: list[dict[str, Any]] = await service.head.play(move, weight=len(delivery.alerts))
+        results, untold = await _decide(service, delivery, move)
     except Invalid as error:
         await door.refused("unreadable", error.field, error.detail)
         return problem(400, str(error), field=error.field)
@@ -88,8 +89,37 @@ async def receive_alerts(request: Request, service: Remediator, door: Door) -> R
     except Exception:
         log.exception("delivery_failed")
         return problem(500, "an error of Autoheal's own making; its log tells more")
+    if untold is not None:
+        return _untold(untold)
     answer = orjson.dumps({"ok": True, "received": len(results), "results": results})
     return Response(answer, media_type="application/json")
+
+
+async def _decide(
+    service: Remediator, delivery: Delivery, move: AlertsArrived
+) -> tuple[list[dict[str, Any]], BaseException | None]:
+    """What the head answers, and why the conversations could not be written."""
+    weight = len(delivery.alerts)
+    if service.heard is None:
+        return await service.head.play(move, weight=weight), None
+    hearing = asyncio.ensure_future(service.heard(delivery))
+    try:
+        await asyncio.wait({hearing}, timeout=AHEAD)
+        results: list[dict[str, Any]] = await service.head.play(move, weight=weight)
+        await asyncio.wait({hearing})
+        return results, hearing.exception()
+    finally:
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+
+
+def _untold(error: BaseException) -> Response:
+    """Sent again, the alerts are known, and the conversations hear of them."""
+    decided = "decided; the conversations could not be written, send it again"
+    if isinstance(error, StoreUnavailable):
+        return unavailable(error, f"{decided}: ")
+    log.error("delivery_untold", exc_info=error)
+    return problem(500, f"{decided}: an error of Autoheal's own making; its log tells more")
 
 
 async def _read(body: bytes, now: float) -> Delivery:

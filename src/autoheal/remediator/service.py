@@ -36,6 +36,7 @@ class Remediator:
     version: str
     public_url: str
     heard: Callable[[Delivery], Awaitable[object]] | None = None
-    """Whom else each delivery is for, before it is decided; StoreUnavailable: it was not taken."""
+    """Whom else each delivery is for: ahead of the decision, not a condition of it. StoreUnavailable: it was not taken,
+    and is to be sent again."""
     stopping: bool = False
     body_timeout: float = BODY_TIMEOUT

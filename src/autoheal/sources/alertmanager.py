@@ -18,7 +18,9 @@ from autoheal.core.errors import Invalid
 from autoheal.core.moves.intake import Refused
 
 MAX_ALERT = 256 * 1024
-"""Characters that the labels and annotations of one alert may have in all."""
+"""Characters that the labels and annotations of one alert may have in all: annotations are cut to it."""
+CUT = " … (cut)"
+"""At the end of an annotation that was longer."""
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 _ESCAPED = re.compile(rb"\\[uU](?:0000|[dD][89a-fA-F])")
@@ -196,9 +198,10 @@ def _one(index: int, item: Any, now: float) -> Alert | Refused:
             raise Invalid("must hold at least one label", "labels")
         given = item.get("annotations")
         annotations = {} if given is None else _pairs(given, "annotations")
-        size = _size(labels) + _size(annotations)
+        size = _size(labels)
         if size > MAX_ALERT:
             raise Invalid(f"holds {size} characters; {MAX_ALERT} are allowed in one alert", "labels")
+        annotations = _shortened(annotations, MAX_ALERT - size)
         starts_at = _moment(item.get("startsAt"), "startsAt") or now
         ends_at = _moment(item.get("endsAt"), "endsAt")
         return Alert(status, labels, annotations, starts_at, _identity(item.get("fingerprint"), labels), ends_at)
@@ -217,6 +220,22 @@ def _pairs(value: Any, where: str) -> dict[str, str]:
             raise Invalid(f"must be a string, not {_kind(text)}", f"{where}.{visible(name)[:100]}")
         pairs[visible(name)] = visible(text)
     return pairs
+
+
+def _shortened(pairs: dict[str, str], room: int) -> dict[str, str]:
+    """The longest are cut to one length, so that all of it fits; those whose names alone are too long are left out."""
+    if _size(pairs) <= room:
+        return pairs
+    kept: dict[str, str] = {}
+    by_size = sorted(pairs.items(), key=lambda pair: len(pair[0]) + len(pair[1]))
+    for left, (name, text) in zip(range(len(by_size), 0, -1), by_size, strict=True):
+        share = room // left - len(name)
+        if len(text) > share >= len(CUT):
+            text = text[: share - len(CUT)] + CUT
+        if len(text) <= share:
+            kept[name] = text
+            room -= len(name) + len(text)
+    return {name: kept[name] for name in pairs if name in kept}
 
 
 def _kind(value: Any) -> str:

@@ -20,7 +20,7 @@ from autoheal.store.book_sql import UNREACHABLE, Dialect, Link, Statement
 VERSION = 1
 """What this code writes in the file's `user_version`."""
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 5.0
 """How long a thread waits for the others of its process."""
 
 

@@ -6,10 +6,23 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
+from sqlalchemy import event
+
 from autoheal.engine.ports import StoreUnavailable
 from autoheal.store import connection as connections
 from autoheal.store import migrate
 from autoheal.store.book_sql import UNREACHABLE, Dialect, Link, Statement
+
+ANSWER_SECONDS = 5.0
+"""How long the server may say nothing: whoever delivers alerts waits for it, and comes again."""
+_LOCK_TIMEOUT = "SET lock_timeout = '4s'"
+
+
+def _hurry(connection: Any, record: object) -> None:
+    before, connection.autocommit = connection.autocommit, True
+    connection.execute(_LOCK_TIMEOUT)
+    connection.autocommit = before
+    connection.answer_seconds = ANSWER_SECONDS
 
 
 class ThreadsServer:
@@ -21,6 +34,8 @@ class ThreadsServer:
         self._closed = False
         self._engine = connections.pool_writer(url, pool_size)
         self._aside = connections.aside(url, 1)
+        for engine in (self._engine, self._aside):
+            event.listen(engine, "connect", _hurry)
         self._pipelines: bool = self._engine.dialect.loaded_dbapi.Pipeline.is_supported()
         try:
             migrate.make_ready(self._engine)

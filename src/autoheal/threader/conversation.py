@@ -6,6 +6,7 @@ that is drawn from the conversation as it is now, and `unsaid`, the replies that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -215,6 +216,7 @@ DISTINGUISHING = ("instance", "pod", "node", "host", "container", "device", "ser
 EPSILON = 0.001
 """Seconds by which two readings of one start may differ."""
 
+_STANDARD = re.compile(r"acknowledged (by a link|in Slack by .{1,60}|for \S+)( · runbook: \S+)?")
 Seen = Mapping[str, Any]
 """An alert as the watch of our silences saw it: `labels`, `starts_at`."""
 
@@ -291,7 +293,8 @@ def _tell(
 ) -> list[Line]:
     lines: list[Line] = []
     if ended and was_open and c.open:
-        lines.append(_line(c, "resolved_some", at, count=len(ended), left=len(c.firing), names=_names(c, ended)))
+        left, names = len(c.firing) - len(began), _names(c, ended)
+        lines.append(_line(c, "resolved_some", at, count=len(ended), left=left, names=names))
     elif ended and was_open:
         return _kept(c, _closed(c, ended, at, policy), at)
     if not began:
@@ -502,8 +505,7 @@ def acked(
     c.acks[silence_id] = Acknowledged(silence_id, dict(labels), until, actor, at, comment[:MAX_DETAIL])
     everything = "" if len(hidden) == len(c.firing) else f"{len(hidden)} of {len(c.firing)} alerts"
     names = _names(c, hidden) if everything else []
-    ours = comment.startswith(("acknowledged in Slack", "acknowledged by a link", "acknowledged for "))
-    said = "" if ours else comment[:MAX_DETAIL]  # ours say what this line says
+    said = "" if _STANDARD.fullmatch(comment) else comment[:MAX_DETAIL]  # ours say what this line says
     line = _line(c, "acked", at, who=actor, until=until, detail=said, count=len(hidden), names=names)
     return _said(c, line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -71,6 +72,8 @@ def mount(app: FastAPI, threader: Threader) -> interactive.Desk:
 
 
 def _public(app: FastAPI, threader: Threader, registry: CollectorRegistry) -> None:
+    scraping = ThreadPoolExecutor(1, "scrape")  # the others may all wait for the store
+
     async def status() -> dict[str, Any]:
         """What runs here."""
         return {
@@ -84,7 +87,8 @@ def _public(app: FastAPI, threader: Threader, registry: CollectorRegistry) -> No
     async def metrics(request: Request) -> Response:
         """Prometheus text or OpenMetrics, by the Accept header."""
         encode, kind = choose_encoder(request.headers.get("accept", ""))
-        return Response(await asyncio.to_thread(encode, registry), media_type=kind)
+        text = await asyncio.get_running_loop().run_in_executor(scraping, encode, registry)
+        return Response(text, media_type=kind)
 
     app.get("/", tags=["public"])(status)
     app.head("/", include_in_schema=False)(status)
@@ -103,7 +107,7 @@ def _alerts(app: FastAPI, threader: Threader, access: Access) -> None:
 
 
 async def receive(request: Request, threader: Threader, access: Access) -> Response:
-    """Persist, then answer: 200, 4xx for what will never be readable, 503 with nothing taken. Never 429."""
+    """Persist, then answer: 200, 4xx for what will never be readable, 503 for what is to come again. Never 429."""
     try:
         access.require_webhook(request.headers)
         _check_type(request.headers.get("content-type", ""))
@@ -111,7 +115,7 @@ async def receive(request: Request, threader: Threader, access: Access) -> Respo
             raise StoreUnavailable("autoheal is stopping")
         body = await read_body(request, timeout=threader.body_timeout)
         delivery = await _read(body, threader.clock.now())
-        keys = await threader.intake.hear(delivery)
+        keys = await _heard(request, threader, delivery)
     except Invalid as error:
         threader.metrics.errors.labels("unreadable").inc()
         return problem(400, str(error), field=error.field)
@@ -120,7 +124,7 @@ async def receive(request: Request, threader: Threader, access: Access) -> Respo
         return error.response()
     except StoreUnavailable as error:
         threader.metrics.errors.labels("store").inc()
-        return unavailable(error)
+        return unavailable(error, "send it again: ")
     except Exception:
         threader.metrics.errors.labels("internal").inc()
         log.exception("delivery_failed")
@@ -133,6 +137,26 @@ async def receive(request: Request, threader: Threader, access: Access) -> Respo
     if refused:
         answer["rejected"] = len(refused)
     return Response(orjson.dumps(answer), media_type="application/json")
+
+
+async def _heard(request: Request, threader: Threader, delivery: Delivery) -> list[str]:
+    """Who goes before the answer sends it again: it is not written for nobody."""
+    hearing = asyncio.ensure_future(threader.intake.hear(delivery))
+    leaving = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({hearing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if hearing.done():
+            return hearing.result()
+        raise Problem(400, "the connection was closed before the answer")
+    finally:
+        hearing.cancel()
+        leaving.cancel()
+        await asyncio.gather(hearing, leaving, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _read(body: bytes, now: float) -> Delivery:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import orjson
@@ -22,8 +23,10 @@ from autoheal.threader.talk import Place, Talk, conversation_key
 REMEMBER = 600.0
 """Seconds within which a repeated delivery that brings nothing new is not noted again."""
 
-MAX_WAITING = 2000
-"""Deliveries that wait to be written, at most; who comes then is to come again."""
+PATIENCE = 5.0
+"""Seconds from its arrival within which a delivery is written, or is not any more and is to come again."""
+MAX_WAITING, MAX_ALERTS = 2000, 50_000
+"""Deliveries that wait to be written, and their alerts, at most; who comes then is to come again."""
 TOGETHER, ALERTS_TOGETHER = 32, 1000
 """Deliveries that are written in one transaction, and their alerts, at most."""
 
@@ -49,53 +52,91 @@ class Intake:
         self.threads, self.policy, self.stale_after, self.plain = threads, policy, stale_after, plain
         self.wake, self._archive = wake, archive
         self._cluster = {urlsplit(url).netloc for url in cluster}
-        self._waiting: deque[tuple[dict[str, Delivery], asyncio.Future[None]]] = deque()
+        self._waiting: OrderedDict[asyncio.Future[None], dict[str, Delivery]] = OrderedDict()
+        self._alerts = 0
+        self._hand = ThreadPoolExecutor(1, "intake")  # a store that hangs may hold no thread of anybody else
         self._taking: asyncio.Task[None] | None = None
 
     async def hear(self, delivery: Delivery) -> list[str]:
-        """Take a webhook's alerts in: the keys of their conversations. StoreUnavailable: nothing was taken.
+        """Take a webhook's alerts in: the keys of their conversations. StoreUnavailable: nothing was taken, or the
+        store was too slow to say, and the alerts are to come again, which harms nothing.
 
         What comes while the store writes is written together afterwards: a storm costs few commits.
         """
         groups = grouped(delivery, self._source(delivery.origin))
-        if len(self._waiting) >= MAX_WAITING:
-            raise StoreUnavailable("too much is waiting to be written")
         if groups:
-            taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((groups, taken))
-            if self._taking is None or self._taking.done():
-                self._taking = asyncio.create_task(self._take_waiting(), name="intake")
-            await taken
+            await self._written(groups, _size(groups))
         return list(groups)
+
+    async def _written(self, groups: dict[str, Delivery], size: int) -> None:
+        full = len(self._waiting) >= MAX_WAITING or self._alerts + size > MAX_ALERTS
+        if self._waiting and full:
+            raise StoreUnavailable("too much is waiting to be written")
+        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[taken] = groups
+        self._alerts += size
+        if self._taking is None or self._taking.done():
+            self._taking = asyncio.create_task(self._take_waiting(), name="intake")
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await taken
+        except TimeoutError as error:
+            raise StoreUnavailable(f"the store did not take it within {PATIENCE:g} s") from error
+        finally:
+            self._no_more(taken)
 
     def _source(self, origin: str) -> str:
         return "cluster" if urlsplit(origin).netloc in self._cluster else origin
 
+    def _no_more(self, taken: asyncio.Future[None]) -> dict[str, Delivery]:
+        """It does not wait any more; what it was."""
+        groups = self._waiting.pop(taken, {})
+        self._alerts -= _size(groups)
+        return groups
+
     async def _take_waiting(self) -> None:
         while self._waiting:
-            batch = [self._waiting.popleft()]
-            room = ALERTS_TOGETHER - _size(batch[0][0])
-            while self._waiting and len(batch) < TOGETHER and (room := room - _size(self._waiting[0][0])) >= 0:
-                batch.append(self._waiting.popleft())
+            batch = self._batch()
             try:
-                await asyncio.to_thread(self.take_groups, *(groups for groups, _ in batch))
-            except Exception as error:
-                if len(batch) == 1:
-                    _tell(batch[0][1], error)
-                    continue
-                # one of them may stand in the others' way: each for itself
-                await asyncio.gather(*(self._take_alone(groups, taken) for groups, taken in batch))
-            else:
-                for _, taken in batch:
-                    _tell(taken)
+                await self._take(batch)
+            except StoreUnavailable as error:
+                # the store is away: the others would find that out one after the other, each for as long
+                for taken in [*batch, *self._waiting]:
+                    self._no_more(taken)
+                    _tell(taken, StoreUnavailable(str(error)))
 
-    async def _take_alone(self, groups: dict[str, Delivery], taken: asyncio.Future[None]) -> None:
+    def _batch(self) -> dict[asyncio.Future[None], dict[str, Delivery]]:
+        """What is written together, as it came; who has gone is passed over."""
+        batch: dict[asyncio.Future[None], dict[str, Delivery]] = {}
+        room = ALERTS_TOGETHER
+        while self._waiting and len(batch) < TOGETHER:
+            taken, groups = next(iter(self._waiting.items()))
+            if not taken.done():
+                room -= _size(groups)
+                if room < 0 and batch:
+                    break
+                batch[taken] = groups
+            self._no_more(taken)
+        return batch
+
+    async def _take(self, batch: Mapping[asyncio.Future[None], dict[str, Delivery]]) -> None:
+        """Write it and tell each how it went; StoreUnavailable: those whom nobody told are not written."""
+        batch = {taken: groups for taken, groups in batch.items() if not taken.done()}
+        if not batch:
+            return
         try:
-            await asyncio.to_thread(self.take_groups, groups)
+            await asyncio.get_running_loop().run_in_executor(self._hand, self.take_groups, *batch.values())
+        except StoreUnavailable:
+            raise
         except Exception as error:
-            _tell(taken, error)
+            if len(batch) == 1:
+                _tell(next(iter(batch)), error)
+                return
+            for taken, groups in batch.items():  # one of them may stand in the others' way: each for itself
+                await self._take({taken: groups})
         else:
-            _tell(taken)
+            for taken in batch:
+                _tell(taken)
 
     def take_groups(self, *deliveries: dict[str, Delivery]) -> None:
         """Deliveries, grouped already, in one transaction; blocks. StoreUnavailable: nothing was taken."""

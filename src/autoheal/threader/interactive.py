@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from autoheal.core.errors import AutohealError
+from autoheal.core.errors import AutohealError, Unknown
 from autoheal.engine.ports import StoreUnavailable
 from autoheal.threader import acknowledge, commands
 from autoheal.threader.acknowledge import Hidden, Refused, Turns, Wish
@@ -43,6 +43,8 @@ OURS = (
     "That did not work because of an error of Autoheal's own making; its log tells more. Look at the thread before you "
     "try again."
 )
+NOTHING = "Nothing was changed."
+LOST = "Look at the thread or at Alertmanager before you try again."
 NOT_YOU = (
     "Only operators may do this: somebody with access to Autoheal's policy can add you (your Slack id is {user}) to "
     "`threader.operators`. Nothing was changed."
@@ -102,8 +104,8 @@ class Desk:
         await self._within(self._tell(click.respond, self._answer(click)), deadline)
 
     async def _answer(self, click: Click) -> Answer:
-        answer = await self._done(self._click(click))
-        return {**answer, "replace_original": True} if "text" in answer and click.ephemeral else answer
+        nothing = "Nothing was silenced." if click.action.startswith("ack") else NOTHING
+        return await self._done(self._click(click), nothing, click.ephemeral)
 
     async def commanded(self, person: Person, text: str, respond: str, deadline: float) -> Answer | None:
         """The answer of a slash command; None where it is told later."""
@@ -127,24 +129,27 @@ class Desk:
         task.add_done_callback(self._busy.discard)
         return task
 
-    async def _done(self, work: Awaitable[Answer]) -> Answer:
-        """What came of it, in words for a person; never an exception."""
+    async def _done(self, work: Awaitable[Answer], nothing: str = NOTHING, question: bool = False) -> Answer:
+        """What came of it, in words for a person; never an exception. It takes the place of a `question`, unless that
+        may be answered again."""
         try:
-            return await work
+            return _instead(await work, question)
         except Refused as error:
             self._threader.metrics.errors.labels(f"refused_{error.reason}").inc()
-            return _said(literal(str(error), 1000))
+            return _instead(_said(literal(str(error), 1000)), question and error.reason not in ("busy", "using"))
         except AutohealError as error:
             self._threader.metrics.errors.labels("interaction").inc()
             log.info("interaction_refused", error=str(error))
-            return _said(f"That did not work: {literal(str(error), 1000)}")
+            if isinstance(error, Unknown):
+                return _instead(_said(f"That came to no clear end: {_sentence(str(error))} {LOST}"), question)
+            return _said(f"That did not work: {_sentence(str(error))} {nothing}")
         except StoreUnavailable as error:
             self._threader.metrics.errors.labels("store").inc()
-            return _said(f"That did not work, try again in a moment: {literal(public(str(error)), 500)}")
+            return _said(f"That did not work, try again in a moment: {_sentence(public(str(error)))} {nothing}")
         except Exception:
             self._threader.metrics.errors.labels("internal").inc()
             log.exception("interaction_failed")
-            return _said(OURS)
+            return _instead(_said(OURS), question)
 
     async def _tell(self, respond: str, work: Awaitable[Answer]) -> None:
         """Only the person who asked is told; the address for it is a secret and appears in no log."""
@@ -183,7 +188,7 @@ class Desk:
         claim = acknowledge.claim_of(self._threader, "button", click.value)
         if (claim.duration == UNDO) != (verb == UNDO) or duration not in ("", claim.duration):
             raise Refused("forged")
-        async with self._turns.of(claim.key):
+        async with self._turns.of(self._threader, claim.key):
             if verb == UNDO:
                 return await self._undo(click, claim)
             if verb == "extend":
@@ -195,12 +200,12 @@ class Desk:
         hidden = await acknowledge.preview(self._threader, wish)
         if hidden.others:
             return self._question(click, wish, hidden, "")
-        return await self._silence(click, wish, hidden)
+        return await self._silence(click, wish)
 
-    async def _silence(self, click: Click, wish: Wish, hidden: Hidden) -> Answer:
+    async def _silence(self, click: Click, wish: Wish) -> Answer:
         said = f"acknowledged in Slack by {click.person.name or click.person.user}"
         actor = click.person.actor
-        until = await acknowledge.acknowledge(self._threader, self._turns, wish, hidden, actor, said)
+        until = await acknowledge.acknowledge(self._threader, wish, actor, said)
         log.info("acknowledged", actor=actor, conversation=wish.c.key, scope=wish.claim.scope)
         return _said(
             f"Acknowledged until {when(until)}. If it resolves before, the thread says so and the silence ends."
@@ -233,13 +238,15 @@ class Desk:
 
     async def _confirmed(self, click: Click) -> Answer:
         claim = acknowledge.claim_of(self._threader, "confirm", click.value)
-        async with self._turns.of(claim.key):
-            await acknowledge.use_up(self._threader, claim)
+        threader = self._threader
+        async with acknowledge.once(threader, claim) as use, self._turns.of(threader, claim.key):
             wish = await acknowledge.wish_of(self._threader, claim)
             hidden = await acknowledge.preview(self._threader, wish)
             if hidden.others and hidden.digest(click.person.user) != claim.shown:
                 return self._question(click, wish, hidden, "It is not the same any more as when you were asked.")
-            return await self._silence(click, wish, hidden)
+            answer = await self._silence(click, wish)
+            use.acted = True
+            return answer
 
     async def _extend(self, click: Click, claim: Claim) -> Answer:
         c = await acknowledge.conversation_of(self._threader, claim)
@@ -259,6 +266,15 @@ async def _ended(work: Awaitable[Any]) -> None:
 def _said(text: str) -> Answer:
     """To one person, and never in place of the message that everybody sees."""
     return {"response_type": "ephemeral", "replace_original": False, "text": text}
+
+
+def _instead(answer: Answer, question: bool) -> Answer:
+    return {**answer, "replace_original": True} if question and "text" in answer else answer
+
+
+def _sentence(text: str) -> str:
+    """An error's text, with an end to it."""
+    return f"{literal(text, 1000).rstrip('. ')}."
 
 
 def _stranger(threader: Threader, person: Person) -> Answer | None:

@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from autoheal.core.errors import AutohealError, Conflict
+from autoheal.core.errors import AutohealError, Conflict, Unknown
+from autoheal.core.threads import ThreadPolicy
 from autoheal.engine.ports import StoreUnavailable
 from autoheal.threader import acknowledge, pages
 from autoheal.threader.acknowledge import Hidden, Refused, Turns, Wish
@@ -26,6 +27,7 @@ from autoheal.web.problems import answers, public
 log = structlog.get_logger("links")
 
 PATH = "/slack/ack"
+SAID = "acknowledged by a link"
 ACTOR = "link"
 """Who acknowledges here: the link proves that somebody saw the message, and no more."""
 MAX_FORM = 16 * 1024
@@ -34,6 +36,8 @@ STATUS = {
     "late": 410,
     "gone": 410,
     "used": 409,
+    "using": 409,
+    "busy": 409,
     "changed": 409,
     "resolved": 409,
     "broad": 409,
@@ -65,21 +69,32 @@ TITLES = {
     "late": "This link is too old",
     "gone": "This link is too old",
     "used": "This link was used already",
+    "using": "This link is being used",
+    "busy": "Somebody else is busy with it",
     "changed": "The group has changed",
     "resolved": "Already resolved",
 }
 NOTHING = "Nothing was changed"
 NOTHING_SURE = "That did not work"
+UNSURE = "Nobody can tell whether that worked"
+LOST = (
+    "Alertmanager was asked, and then something failed: the silence may be in place or not. Look at Alertmanager or at "
+    "the thread before you ask again. This link is used up."
+)
 WRONG = "These were not the digits. Nothing was changed."
+AWAY = "Alertmanager did not take it, or does not answer: nothing was silenced. Try again later."
 OTHERS = "What it would hide is not the same any more as when you were shown it. Nothing was changed."
 
 
-def signed(tokens: Tokens, public_url: str) -> Callable[[Conversation, str, str], str]:
-    """What makes the links of messages (`look.Look.link`): empty where there is nothing to acknowledge."""
+def signed(
+    tokens: Tokens, public_url: str, policy: Callable[[], ThreadPolicy] = ThreadPolicy
+) -> Callable[[Conversation, str, str], str]:
+    """What makes the links of messages (`look.Look.link`): empty where there is nothing to acknowledge, and where only
+    named people may, whom a link cannot tell."""
     base = public_url.rstrip("/")
 
     def link(c: Conversation, scope: str, duration: str) -> str:
-        token = tokens.make("link", c, scope, duration) if base else ""
+        token = tokens.make("link", c, scope, duration) if base and policy().operators is None else ""
         return f"{base}{PATH}?{urlencode({'t': token})}" if token else ""
 
     return link
@@ -139,14 +154,13 @@ async def _acted(threader: Threader, turns: Turns, form: Mapping[str, str]) -> R
     if not _same_digits(form.get("code", ""), threader.tokens.code(token)):
         return await _shown(threader, token, WRONG, 403)
     comment = clean(form.get("comment", ""), 200)[:200]
-    said = "acknowledged by a link" + (f": {comment}" if comment else "")
-    async with turns.of(claim.key):
+    async with acknowledge.once(threader, claim) as use, turns.of(threader, claim.key):
         wish = await acknowledge.wish_of(threader, claim)
         hidden = await acknowledge.preview(threader, wish)
         if hidden.others and hidden.digest(ACTOR) != form.get("shown", ""):
             return _asked(threader, token, wish, hidden, OTHERS, 409)
-        await acknowledge.use_up(threader, claim)
-        await acknowledge.acknowledge(threader, turns, wish, hidden, ACTOR, said)
+        await acknowledge.acknowledge(threader, wish, ACTOR, comment or SAID)
+        use.acted = True
     log.info("acknowledged", actor=ACTOR, conversation=wish.c.key, scope=claim.scope)
     text = f"A silence for {claim.duration} is in place. If the alert resolves, that is told and the silence ends."
     return HTMLResponse(pages.told("Acknowledged", text), headers=pages.HEADERS)
@@ -164,18 +178,16 @@ async def _answered(threader: Threader, work: Coroutine[Any, Any, Response]) -> 
     except AutohealError as error:
         threader.metrics.errors.labels("link").inc()
         log.warning("link_failed", error=str(error))
-        return _told(threader, 502, NOTHING_SURE, "Alertmanager did not take it, or does not answer. Try again later.")
+        if isinstance(error, Unknown):
+            return _told(threader, 502, UNSURE, LOST)
+        return _told(threader, 502, NOTHING_SURE, AWAY)
     except StoreUnavailable as error:
         threader.metrics.errors.labels("store").inc()
-        return _told(threader, 503, NOTHING_SURE, f"Try again in a moment: {public(str(error))}.")
+        return _told(threader, 503, NOTHING_SURE, f"Nothing was silenced. Try again in a moment: {public(str(error))}.")
 
 
 def _told(threader: Threader, status: int, title: str, text: str) -> Response:
-    return HTMLResponse(pages.told(title, text, console(threader.public_url)), status, pages.HEADERS)
-
-
-def console(public_url: str) -> str:
-    return f"{public_url.rstrip('/')}/console" if public_url else ""
+    return HTMLResponse(pages.told(title, text, threader.console_url), status, pages.HEADERS)
 
 
 def _form(body: bytes) -> dict[str, str]:

@@ -33,7 +33,7 @@ class Look:
     """
 
     public_url: str = ""
-    """Where people reach the console; empty: it is not shown."""
+    """Where people reach the console; empty where none is served, and nothing leads there."""
     buttons: bool = True
     token: Sign = unsigned
     link: Sign = unsigned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -17,6 +18,8 @@ log = structlog.get_logger("threader")
 
 EVERY = 1.0
 """Seconds between two questions to the store, however often the metrics are read."""
+PATIENCE = 2.0
+"""Seconds after which a store that does not answer leaves its figures out."""
 KINDS = ("post", "edit")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -63,6 +66,8 @@ class _AtScrape(Collector):
     ) -> None:
         self._figures, self._health, self._slack, self._clock = figures, health, slack, clock
         self._lock = threading.Lock()
+        self._hand = ThreadPoolExecutor(1, "figures")
+        self._asking: Future[Figures] | None = None
         self._known: Figures | None = None
         self._asked = float("-inf")
 
@@ -90,14 +95,15 @@ class _AtScrape(Collector):
 
     def _ask(self) -> Figures | None:
         with self._lock:
-            now = self._clock.monotonic()
-            if now - self._asked >= EVERY:
-                self._asked = now
+            if self._clock.monotonic() - self._asked >= EVERY:
+                if self._asking is None or self._asking.done():
+                    self._asking = self._hand.submit(self._figures)
                 try:
-                    self._known = self._figures()
+                    self._known = self._asking.result(PATIENCE)
                 except Exception as error:  # a scrape that fails would hide all other metrics, too
                     self._known = None
                     log.debug("figures_not_read", error=str(error))
+                self._asked = self._clock.monotonic()
             return self._known
 
 

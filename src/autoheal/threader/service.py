@@ -65,5 +65,12 @@ class Threader:
     signing_secret: str | None = None
     respond: Any = None
     """`async respond(response_url, payload)`: tells one person (`clients.slack.SlackWebhook`); AutohealError."""
+    console: bool = True
+    """Whether a console is served at `public_url`."""
     stopping: bool = False
     body_timeout: float = BODY_TIMEOUT
+
+    @property
+    def console_url(self) -> str:
+        """Where people reach the console; empty where there is none."""
+        return f"{self.public_url.rstrip('/')}/console" if self.console and self.public_url else ""

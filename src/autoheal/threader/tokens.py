@@ -49,7 +49,7 @@ class Tokens:
     """`key` signs; processes that share it read each other's tokens. `now` gives Unix seconds.
 
     Buttons and links are the same for the same conversation, so that drawing it twice gives the same bytes. A link is
-    another one after each transition, for it works only once (that is kept by `Claims.once`, see `Claim.nonce`).
+    another one after each transition, and in each thread of a group, for it works only once (`Claim.nonce`, `uses`).
     """
 
     def __init__(self, key: bytes, now: Callable[[], float]) -> None:
@@ -69,7 +69,7 @@ class Tokens:
         if purpose == "confirm":
             mark, expires = secrets.token_urlsafe(12), int(self._now()) + CONFIRM_LASTS
         else:
-            mark, expires = str(c.number) if purpose == "link" else "", _expires(c)
+            mark, expires = f"{int(c.opened_at)}-{c.number}" if purpose == "link" else "", _expires(c)
         parts = (c.key, scope, duration, digest, shown, mark, str(expires))
         if not all(map(_PART.fullmatch, parts)):
             return ""  # a silence with an id that no Alertmanager gives

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autoheal.app import serve
+from autoheal.app import server as own_server
 from autoheal.remediator import alert as alerts_route
 from autoheal.web import protocol
 from tests.integration.http.live import Server, alert, body_timeout, dumps, is_problem, read_all, request, server
@@ -321,7 +321,7 @@ def test_expect_100_continue(live: Server) -> None:
 def test_too_many_connections_are_turned_away_and_the_server_lives_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serve, "CONNECTIONS", 20)
+    monkeypatch.setattr(own_server, "CONNECTIONS", 20)
     monkeypatch.setattr(protocol, "HEAD_TIMEOUT", 2.0)
     with server(tmp_path) as own:
         idle = [socket.create_connection((own.host, own.port), timeout=10) for _ in range(40)]

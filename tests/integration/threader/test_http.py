@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -26,7 +28,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from autoheal.engine.ports import StoreUnavailable
-from autoheal.threader import health, http
+from autoheal.threader import health, http, metrics
+from autoheal.threader.metrics import ThreaderMetrics
 from autoheal.web import problems
 from autoheal.web.access import Access
 from autoheal.web.protocol import BoundedProtocol
@@ -100,6 +103,68 @@ async def test_nothing_is_taken_while_the_store_is_away_and_it_is_never_a_429(
     assert front.threads.list(None, 10) == []
 
 
+async def test_who_has_gone_before_the_answer_is_not_written(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first holds the store; the second goes while it waits behind it."""
+    begun, go, transaction = threading.Event(), threading.Event(), front.threads.transaction
+
+    def slow() -> Any:
+        begun.set()
+        go.wait(20)
+        return transaction()
+
+    monkeypatch.setattr(front.threads, "transaction", slow)
+    body = webhook(front.clock.now(), "firing", [down("web-1")], {"alertname": "Down"})
+    first = asyncio.ensure_future(front.web.post("/alert", json=body))
+    await asyncio.to_thread(begun.wait, 20)
+    other = webhook(front.clock.now(), "firing", [down("web-2")], {"alertname": "Other"})
+    said: list[Any] = [
+        {"type": "http.request", "body": json.dumps(other).encode(), "more_body": False},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Any] = []
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/alert",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost:9009")],
+    }
+
+    async def receive() -> Any:
+        return said.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await front.app(scope, receive, send)
+    assert sent[0]["status"] == 400
+    go.set()
+    assert (await first).status_code == 200
+    assert len(front.threads.list(None, 10)) == 1
+
+
+async def test_metrics_do_not_wait_for_a_store_that_hangs(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "PATIENCE", 0.05)
+    go, asked = threading.Event(), []
+
+    def slow() -> Any:
+        asked.append(1)
+        go.wait(20)
+        raise KeyError
+
+    front.metrics = ThreaderMetrics(CollectorRegistry(), slow, lambda: True, front.clock)
+    front.threader.metrics = front.metrics
+    app = http.build(front.threader, front.access)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PUBLIC) as web:
+        answers = await asyncio.gather(*(web.get("/metrics") for _ in range(5)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert "threader_health_status 0.0" in answers[0].text and "threader_queue_depth" not in answers[0].text
+        front.clock.advance(metrics.EVERY)
+        assert (await web.get("/metrics")).status_code == 200
+    assert len(asked) == 1
+    go.set()
+
+
 async def test_an_error_of_our_own_making_is_a_500_that_alertmanager_sends_again(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,12 +204,16 @@ async def test_health_tells_of_the_store_of_slack_and_of_what_waits(front: Front
     front.clock.advance(30)
     front.state.since, front.state.notes = 1_600_000_000.0, {"#db": "archived"}
     answer = await front.web.get("/health")
+    assert answer.json()["status"] == "degraded" and answer.json()["slack"]["state"] == "limited"
+    assert answer.json()["slack"]["notes"] == {"#db": "archived"}
+    front.state.notes = {}
+    answer = await front.web.get("/health")
     assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
     assert answer.json() == {
         "status": "ok",
         "version": "1.2.3",
         "slack": {
-            "state": "ok", "detail": "", "since": 1_600_000_000.0, "team": "autoheal", "notes": {"#db": "archived"},
+            "state": "ok", "detail": "", "since": 1_600_000_000.0, "team": "autoheal", "notes": {},
         },
         "queue": {"depth": 1, "posts": 1, "edits": 0, "oldest_seconds": 30.0, "unsaid": 0},
         "conversations": 1,
@@ -171,6 +240,14 @@ async def test_the_store_away_is_unready_and_alive(front: Front, monkeypatch: py
         assert (ready.status_code, ready.headers["retry-after"]) == (503, "5")
         assert "db.internal" not in answer.text + ready.text
         assert (await front.web.get("/health/live")).status_code == 200
+    front.clock.advance(health.EVERY)
+    assert (await front.web.get("/health/ready")).status_code == 200
+
+
+async def test_a_store_that_can_only_be_read_is_unready(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(front.threads, "transaction", away)
+        assert (await front.web.get("/health/ready")).status_code == 503
     front.clock.advance(health.EVERY)
     assert (await front.web.get("/health/ready")).status_code == 200
 

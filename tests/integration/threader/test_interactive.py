@@ -13,14 +13,18 @@ from urllib.parse import urlencode
 import pytest
 import structlog
 
+from autoheal.core.errors import Temporary, Unknown
 from autoheal.engine.claims import LocalClaims
 from autoheal.engine.ports import StoreUnavailable
+from autoheal.store.claims import PostgresClaims
 from autoheal.testing.http_fake import Fault
+from autoheal.testing.memory_claims import MemoryClaims
 from autoheal.testing.slack import Delivery
-from autoheal.threader import interactive
-from autoheal.threader.acknowledge import REASONS
+from autoheal.threader import acknowledge, interactive
+from autoheal.threader.acknowledge import REASONS, Turns
 from tests.integration.threader.front import SECRET, TEAM, Front, down
 from tests.integration.threader.front import front as made
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.anyio
 PATHS = ("/slack/interactive", "/slack/commands")
@@ -101,6 +105,7 @@ async def test_an_acknowledgement_cannot_be_extended_beyond_a_week(front: Front)
     await front.click(await front.message(key), "ack:24h")
     for _ in range(80):
         await front.follow()
+        front.clock.advance(acknowledge.PAUSE)
         told = await front.click(await front.message(key), "extend:2h")
         if told == REASONS["far"]:
             break
@@ -142,6 +147,121 @@ async def test_one_that_was_taken_back_just_now_is_made_anew(front: Front) -> No
     assert second.id != first.id
 
 
+async def test_three_quick_clicks_extend_once(front: Front) -> None:
+    key = await front.fire(down())
+    await front.click(await front.message(key), "ack:30m")
+    await front.follow()
+    message = await front.message(key)
+    [before] = await front.silences()
+    for _ in range(3):
+        await front.send(front.slack.click(message, "extend:2h"))
+    assert [one.payload["text"] for one in front.slack.responses[-2:]] == [REASONS["extended"]] * 2
+    assert [one.ends_at for one in await front.silences()] == [pytest.approx(before.ends_at + 7200, abs=1)]
+    front.clock.advance(acknowledge.PAUSE)
+    assert "Acknowledged until" in await front.click(message, "extend:2h")
+
+
+async def test_an_extension_that_failed_can_be_asked_for_at_once(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = await front.fire(down())
+    await front.click(await front.message(key), "ack:30m")
+    await front.follow()
+    message = await front.message(key)
+
+    async def away(*given: Any) -> None:
+        raise Temporary("no answer.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(front.watch, "extend", away)
+        await front.send(front.slack.click(message, "extend:2h"))
+    assert front.slack.responses[-1].payload["text"] == "That did not work: no answer. Nothing was changed."
+    await front.send(front.slack.click(message, "extend:2h"))
+    assert "Acknowledged until" in front.slack.responses[-1].payload["text"]
+
+
+async def test_what_was_done_in_part_is_told(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = await front.fire(down("web-1"), down("web-2"))
+    for name in list((await front.talk(key)).members):
+        value = front.tokens.make("button", await front.talk(key), name, "2h")
+        await front.send(front.interaction({"type": "button", "action_id": "ack_one", "value": value}))
+    await front.follow()
+    expire = front.watch.expire
+
+    async def one(silence_id: str, actor: str) -> bool:
+        if len(await front.silences()) < 2:
+            raise Temporary("no answer")
+        return await expire(silence_id, actor)
+
+    monkeypatch.setattr(front.watch, "expire", one)
+    undo = front.tokens.make("button", await front.talk(key), "group", "undo")
+    before = len(front.slack.responses)
+    await front.send(front.interaction({"type": "button", "action_id": "undo", "value": undo}))
+    told = front.told(before)
+    assert "1 of 2 were ended" in told and "Nothing was" not in told
+
+
+# ---- several processes ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def pair(front: Front, tmp_path: Path, postgres_url: str) -> AsyncIterator[tuple[Front, Front]]:
+    """Two processes on the same conversations, Alertmanager and claims; neither hears of the other by the ledger."""
+    other = Front(tmp_path, front.slack, front.am, front.clock)
+    other.head.start()
+    claims = PostgresClaims(postgres_url, "one"), PostgresClaims(postgres_url, "two")
+    front.threader.claims, other.threader.claims = claims
+    try:
+        yield front, other
+    finally:
+        await other.close()
+        for one in claims:
+            one.close()
+
+
+async def test_two_who_click_at_once_at_two_processes_make_one_silence(pair: tuple[Front, Front]) -> None:
+    front, other = pair
+    message = await front.message(await front.fire(down()))
+    front.am.faults.append(Fault("late", "POST /api/v2/silences", seconds=0.5))
+    clicks = front.slack.click(message, "ack:2h", "ann"), front.slack.click(message, "ack:2h", "bob")
+    answers = await asyncio.gather(front.send(clicks[0]), other.send(clicks[1]))
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len(await front.silences()) == 1 == len(front.events()) + len(other.events())
+    assert ["Acknowledged until" in one.payload["text"] for one in front.slack.responses] == [True, True]
+
+
+async def test_a_longer_one_at_another_process_extends_what_is_there(pair: tuple[Front, Front]) -> None:
+    front, other = pair
+    message = await front.message(await front.fire(down()))
+    await front.click(message, "ack:30m")
+    assert "Acknowledged until" in await other.click(message, "ack:24h", "bob")
+    [silence] = await front.silences()
+    assert silence.ends_at == pytest.approx(front.clock.now() + 86400, abs=1)
+    assert [event["reason"] for event in other.events()] == ["adopted", "extended"]
+
+
+async def test_who_cannot_have_a_conversation_in_time_is_told(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acknowledge, "WAIT", 0.3)
+    key = await front.fire(down())
+    message = await front.message(key)
+    other = MemoryClaims(front.table, "two")
+    assert other.take([f"ack:{key}"], 3600.0)
+    assert await front.click(message, "ack:2h") == REASONS["busy"]
+    other.release([f"ack:{key}"])
+    assert "Acknowledged until" in await front.click(message, "ack:2h")
+    assert front.table.duties == {}
+
+
+async def test_a_conversation_is_kept_for_as_long_as_it_takes(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acknowledge, "LEASE", 0.4)
+    other = MemoryClaims(front.table, "two")
+    async with Turns().of(front.threader, "k"):
+        for _ in range(3):
+            front.clock.advance(0.3)
+            held = front.clock.now() + 0.4
+            await asyncio.to_thread(wait_until, lambda held=held: front.table.duties["ack:k"][1] >= held)
+        assert other.take(["ack:k"], 1.0) == set()
+    assert other.take(["ack:k"], 1.0) == {"ack:k"}
+
+
 # ---- what else it would hide ----------------------------------------------------------------------------------------
 
 
@@ -175,6 +295,28 @@ async def test_a_confirmation_works_once_and_for_ten_minutes(front: Front) -> No
     answer = await front.press("ack_confirm")
     assert (answer["text"], answer["replace_original"]) == (REASONS["late"], True)
     assert await front.silences() == []
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_confirmation_is_used_up_with_its_effect_only(
+    front: Front, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    key = await front.fire(down("web-1"), down("web-2"))
+    await front.raise_(down("db-1", team="db"))
+    await front.click(await front.message(key), "ack:2h")
+
+    async def failed(*given: Any, **more: Any) -> None:
+        raise Unknown("the answer was lost") if lost else Temporary("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(front.watch, "acknowledge", failed)
+        answer = await front.press("ack_confirm")
+    assert answer["replace_original"] is lost
+    assert ("Nothing was silenced" in answer["text"]) is not lost
+    assert ("no clear end" in answer["text"]) is lost
+    again = (await front.press("ack_confirm", place=0))["text"]
+    assert (REASONS["used"] if lost else "Acknowledged until") in again
+    assert len(await front.silences()) == int(not lost)
 
 
 async def test_what_was_not_shown_is_asked_anew(front: Front) -> None:
@@ -507,7 +649,7 @@ async def test_an_alertmanager_that_is_away_is_told(front: Front) -> None:
     message = await front.message(await front.fire(down()))
     front.am.faults.append(Fault("drop", "GET /api/v2/alerts"))
     told = await front.click(message, "ack:2h")
-    assert told.startswith("That did not work")
+    assert told.startswith("That did not work") and told.endswith(" Nothing was silenced.")
     assert await front.silences() == []
 
 

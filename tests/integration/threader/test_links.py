@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import structlog
 
-from autoheal.core.errors import Unknown
+from autoheal.core.errors import Permanent, Temporary, Unknown
 from autoheal.engine.claims import LocalClaims
 from autoheal.engine.ports import StoreUnavailable
+from autoheal.store.claims import PostgresClaims
 from autoheal.testing.http_fake import Fault
 from autoheal.testing.memory_claims import MemoryClaims
-from autoheal.threader import links
+from autoheal.threader import links, uses
 from autoheal.threader.acknowledge import REASONS
 from tests.integration.threader.front import Front, down
 from tests.integration.threader.front import front as made
@@ -71,7 +74,7 @@ async def test_a_person_sees_exactly_what_would_be_silenced_and_does_it(front: F
     assert (done.status_code, "Acknowledged" in done.text) == (200, True)
     [silence] = await front.silences()
     assert [(one["name"], one["value"]) for one in silence.matchers] == [("alertname", "Down")]
-    assert (silence.created_by, silence.comment) == ("autoheal:link", "acknowledged by a link: on it <b>")
+    assert (silence.created_by, silence.comment) == ("autoheal:link", "on it <b>")
     assert silence.ends_at == front.clock.now() + 1800
     assert [event["actor"] for event in front.events()] == ["link"]
 
@@ -305,7 +308,7 @@ async def test_a_failure_after_the_digits_uses_the_link_up_rather_than_acting_tw
     with monkeypatch.context() as patch:
         patch.setattr(front.watch, "acknowledge", lost)
         answer = await typed(front, link)
-        assert (answer.status_code, said(answer).split(" | ")[0]) == (502, "That did not work")
+        assert (answer.status_code, said(answer)) == (502, f"{links.UNSURE} | {links.LOST}")
     assert (await typed(front, link)).status_code == 409
     assert await front.silences() == []
 
@@ -329,3 +332,112 @@ async def test_no_link_reaches_the_log(front: Front) -> None:
 async def test_nothing_is_linked_where_there_is_no_address(front: Front) -> None:
     key = await front.fire(down())
     assert links.signed(front.tokens, "")(await front.talk(key), "group", "2h") == ""
+
+
+async def test_nothing_is_linked_where_only_named_people_may(front: Front) -> None:
+    talk = await front.talk(await front.fire(down()))
+    link = links.signed(front.tokens, "http://localhost:9009", lambda: front.policy)
+    assert link(talk, "group", "2h")
+    front.policy = replace(front.policy, operators=frozenset())
+    assert link(talk, "group", "2h") == ""
+
+
+# ---- used up with the effect, and not without -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("error", [Temporary("no answer"), Permanent("bad"), StoreUnavailable("away")], ids=repr)
+async def test_what_came_to_nothing_has_not_used_the_link_up(
+    front: Front, monkeypatch: pytest.MonkeyPatch, alone: bool, error: Exception
+) -> None:
+    def restarted() -> None:
+        front.threader.claims = LocalClaims("alone", front.clock) if alone else MemoryClaims(front.table, "two")
+
+    restarted()
+    link = await front.link(await front.fire(down()))
+
+    async def refused(*given: object, **more: object) -> None:
+        raise error
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(front.watch, "acknowledge", refused)
+            answer = await typed(front, link)
+        assert answer.status_code in (502, 503) and "othing was silenced" in said(answer)
+        restarted()
+    assert (await typed(front, link)).status_code == 200
+    restarted()
+    assert said(await typed(front, link)).endswith(REASONS["used"])
+    assert len(front.events()) == 1
+
+
+async def test_while_it_is_used_a_second_use_is_refused(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = await front.link(await front.fire(down()))
+    page = (await front.web.get(link)).text
+    form = {**fields(page), "code": digits(page)}
+    begun, may, acknowledge = asyncio.Event(), asyncio.Event(), front.watch.acknowledge
+
+    async def slow(*given: Any, **more: Any) -> tuple[str, float]:
+        begun.set()
+        await may.wait()
+        return await acknowledge(*given, **more)
+
+    monkeypatch.setattr(front.watch, "acknowledge", slow)
+    first = asyncio.create_task(front.web.post(links.PATH, data=form))
+    await begun.wait()
+    second = await front.web.post(links.PATH, data=form)
+    may.set()
+    assert (second.status_code, said(second)) == (409, f"This link is being used | {REASONS['using']}")
+    assert (await first).status_code == 200
+    assert len(front.events()) == 1
+
+
+async def test_a_crash_while_it_is_used_uses_it_up(front: Front) -> None:
+    assert isinstance(uses.reserve(front.threader, "n", 3600.0), uses.Use)
+    assert uses.reserve(front.threader, "n", 3600.0) == "using"
+    front.clock.advance(uses.BUSY + 1)
+    assert uses.reserve(front.threader, "n", 3600.0) == "used"
+
+
+async def test_a_use_is_not_given_back_for_ever(front: Front) -> None:
+    for _ in range(uses.MOST):
+        use = uses.reserve(front.threader, "n", 3600.0)
+        assert isinstance(use, uses.Use)
+        use.give_back()
+    assert uses.reserve(front.threader, "n", 3600.0) == "used"
+
+
+async def test_processes_on_one_database_know_of_each_others_uses(front: Front, postgres_url: str) -> None:
+    one, two = PostgresClaims(postgres_url, "one"), PostgresClaims(postgres_url, "two")
+    try:
+        front.threader.claims = one
+        use = uses.reserve(front.threader, "n", 3600.0)
+        assert isinstance(use, uses.Use)
+        other = replace(front.threader, claims=two)
+        assert uses.reserve(other, "n", 3600.0) == "using"
+        use.give_back()
+        again = uses.reserve(other, "n", 3600.0)
+        assert isinstance(again, uses.Use)
+        again.keep()
+        assert uses.reserve(front.threader, "n", 3600.0) == uses.reserve(other, "n", 3600.0) == "used"
+    finally:
+        one.close()
+        two.close()
+
+
+async def test_no_page_leads_to_a_console_that_is_not_served(front: Front) -> None:
+    assert "Open the console" in (await front.web.get(links.PATH)).text
+    front.threader.console = False
+    assert "console" not in (await front.web.get(links.PATH)).text
+
+
+async def test_a_preview_that_fails_says_that_nothing_was_silenced(front: Front) -> None:
+    link = await front.link(await front.fire(down()))
+    front.am.faults.append(Fault("drop", "GET /api/v2/alerts"))
+    assert "nothing was silenced" in said(await front.web.get(link))
+
+
+async def test_a_refusal_speaks_of_no_button(front: Front) -> None:
+    link = await front.link(await front.fire(down()))
+    front.policy = replace(front.policy, operators=frozenset({"U0ANN"}))
+    assert "button" not in said(await front.web.get(link))

@@ -171,9 +171,20 @@ def test_a_policy_that_cannot_be_read_names_no_channels(slack: FakeSlack) -> Non
 def test_without_a_signing_secret_there_are_links(slack: FakeSlack) -> None:
     found = asked(app(slack, SLACK_SIGNING_SECRET=""))
     assert red(found) == [] and "links in place of buttons" in said(found, "Slack buttons")
-    assert [check for check, _ in red(asked(app(slack, SLACK_SIGNING_SECRET=""), policy("{operators: [U0A1]}")))] == [
-        "Slack ack"
-    ]
+
+
+def test_where_operators_are_named_there_are_no_links_either(slack: FakeSlack) -> None:
+    named = policy("{operators: [U0A1]}")
+    for settings, missing in (
+        (app(slack, SLACK_SIGNING_SECRET=""), "set SLACK_SIGNING_SECRET,"),
+        (hook(slack), "set SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET,"),
+    ):
+        found = asked(settings, named)
+        [finding] = [one for one in found if one.state == "bad"]
+        assert finding.check == "Slack ack" and "neither buttons nor links" in finding.detail
+        assert finding.fix.startswith(missing)
+        assert not any("links in place" in one.detail for one in found)
+    assert red(asked(app(slack), named)) == []
 
 
 def test_an_address_that_slack_cannot_reach(slack: FakeSlack) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from autoheal.core.errors import Conflict, Invalid, NotFound, Temporary, Unknown
-from autoheal.engine.acks import EVERY, GONE_FOR, LONGEST, AckWatch, silence_comment
+from autoheal.engine.acks import EVERY, GONE_FOR, LONGEST, SPREADS, AckWatch, silence_comment
 from autoheal.engine.ports import StoreUnavailable
 from tests.unit.core.make import T0, alert
 from tests.unit.engine.desk import ABOUT, LABELS, Desk
@@ -305,3 +306,44 @@ def test_the_comment_leads_to_the_runbook(text: str, runbook: str, comment: str)
 def test_a_long_comment_is_cut_before_the_runbook() -> None:
     found = silence_comment("x" * 2000, BOOK)
     assert len(found) == 1000 and found.endswith(f"x · runbook: {BOOK}")
+
+
+# ---- what is in force already ---------------------------------------------------------------------------------------
+
+
+@anyio
+async def test_what_is_in_force_is_the_longest_of_ours_with_exactly_these_labels(desk: Desk) -> None:
+    assert await desk.watch.in_force(LABELS) is None
+    short = await desk.acknowledge(600.0)
+    assert await desk.watch.in_force(LABELS) == (short, T0 + 600.0)
+    make = desk.cluster.create_silence
+    longer = await make(LABELS, T0, T0 + 900.0, "autoheal:another process", "")
+    await make(LABELS, T0, T0 + 9000.0, "alice", "")
+    await make({**LABELS, "instance": "i"}, T0, T0 + 9000.0, "autoheal:ann", "")
+    matching = await make(LABELS, T0, T0 + 9000.0, "autoheal:ann", "")
+    regex = tuple({**m, "isRegex": True} for m in desk.cluster.made[matching].matchers)
+    desk.cluster.made[matching] = replace(desk.cluster.made[matching], matchers=regex)
+    assert await desk.watch.in_force(LABELS) == (longer, T0 + 900.0)
+    await desk.cluster.expire_silence(longer)
+    assert await desk.watch.in_force(LABELS) == (short, T0 + 600.0)
+    desk.clock.advance(601.0)
+    assert await desk.watch.in_force(LABELS) is None
+
+
+@anyio
+async def test_one_that_the_member_asked_has_not_heard_of_yet_is_in_force(desk: Desk) -> None:
+    silence_id = await desk.acknowledge()
+    del desk.cluster.made[silence_id]
+    assert await desk.watch.in_force(LABELS) == (silence_id, T0 + 1800.0)
+    desk.clock.advance(SPREADS)
+    assert await desk.watch.in_force(LABELS) is None
+
+
+@anyio
+async def test_one_of_another_process_can_be_extended_before_it_is_heard_of(desk: Desk) -> None:
+    silence_id = await desk.cluster.create_silence(LABELS, T0, T0 + 600.0, "autoheal:bob", "")
+    assert await desk.watch.extend(silence_id, 60.0, "1m", "ann") == (silence_id, T0 + 660.0)
+    assert [(e["reason"], e["actor"]) for e in desk.events] == [("adopted", "bob"), ("extended", "ann")]
+    foreign = await desk.cluster.create_silence(LABELS, T0, T0 + 600.0, "bob", "")
+    with pytest.raises(NotFound):
+        await desk.watch.extend(foreign, 60.0, "1m", "ann")

@@ -14,7 +14,7 @@ from autoheal.engine import acks as acks_module
 from autoheal.engine.acks import BY_POLICY, EVERY, GONE_FOR, SEEK_FOR, AckWatch
 from autoheal.engine.ports import Fact, StoreUnavailable
 from autoheal.testing.memory_claims import MemoryClaims, Table
-from tests.unit.core.make import T0
+from tests.unit.core.make import T0, alert
 from tests.unit.engine.desk import ABOUT, LABELS, Desk
 
 pytestmark = pytest.mark.anyio
@@ -115,7 +115,7 @@ async def test_one_that_can_neither_be_recorded_nor_taken_back_is_looked_for(
 
     monkeypatch.setattr(desk.cluster, "expire_silence", away)
     desk.ledger.fail("commit")
-    with pytest.raises(Temporary):
+    with pytest.raises(Unknown, match="could not be taken back"):
         await desk.acknowledge()
     assert [e["reason"] for e in await desk.tick(EVERY)] == ["adopted"]
 
@@ -319,3 +319,33 @@ async def test_out_of_reach_changes_nothing(desk: Desk) -> None:
     assert await desk.tick(GONE_FOR * 2) == [] and silence_id in desk.acks
     with pytest.raises(Temporary):
         await desk.acknowledge()
+
+
+async def test_one_that_cannot_be_ended_keeps_nobody_from_looking_at_the_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three silences the first cannot be ended; the second is, and what fires again behind the third is told."""
+    stubborn, _ = await desk.watch.acknowledge(LABELS, 7200.0, "2h", "ann", "")
+    other, third = alert(alertname="B"), alert(alertname="C")
+    for one in (other, third):
+        desk.cluster.fire(one.fingerprint, one.labels, one.starts_at)
+    second, _ = await desk.watch.acknowledge({"alertname": "B"}, 7200.0, "2h", "ann", "")
+    over, _ = await desk.watch.acknowledge({"alertname": "C"}, 7200.0, "2h", "ann", "")
+    await desk.tick()
+    await desk.watch.expire(over, "ann")
+    desk.cluster.firing.clear()
+    await desk.tick(EVERY)
+    expire = desk.cluster.expire_silence
+
+    async def refused(silence_id: str) -> None:
+        if silence_id == stubborn:
+            raise Temporary("it does not want to")
+        await expire(silence_id)
+
+    monkeypatch.setattr(desk.cluster, "expire_silence", refused)
+    desk.cluster.fire(third.fingerprint, third.labels, desk.clock.now() + GONE_FOR)
+    told = await desk.tick(GONE_FOR + EVERY)
+    assert [e["silence_id"] for e in told if e["kind"] == "ack_ended"] == [second]
+    assert [one["fingerprint"] for e in told for one in e.get("seen", ())] == [third.fingerprint]
+    monkeypatch.undo()
+    assert [e["silence_id"] for e in await desk.tick(EVERY) if e["kind"] == "ack_ended"] == [stubborn]

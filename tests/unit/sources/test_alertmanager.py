@@ -13,7 +13,7 @@ from autoheal.core.alert import Alert, fingerprint
 from autoheal.core.errors import Invalid
 from autoheal.core.moves.intake import Refused
 from autoheal.sources import alertmanager
-from autoheal.sources.alertmanager import MAX_ALERT, Delivery, parse
+from autoheal.sources.alertmanager import CUT, MAX_ALERT, Delivery, parse
 
 NOW = 1_795_000_000.0
 GOOD = {"status": "firing", "labels": {"alertname": "A", "instance": "x"}, "annotations": {"autoheal": "true"}}
@@ -246,9 +246,48 @@ def test_all_bad_is_refused_with_the_first_reason() -> None:
 
 
 def test_one_oversized_alert_does_not_harm_its_neighbours() -> None:
-    big = {**GOOD, "annotations": {"x": "y" * (MAX_ALERT + 1)}}
+    big = {**GOOD, "labels": {"x": "y" * (MAX_ALERT + 1)}}
     found = parse(body(GOOD, big, GOOD), NOW).alerts
     assert [isinstance(item, Refused) for item in found] == [False, True, False]
+    assert isinstance(found[1], Refused) and found[1].field == "labels"
+
+
+# ---- what is cut -----------------------------------------------------------------------------------------------------
+
+
+def test_annotations_that_are_too_long_are_cut_the_longest_first_and_the_alert_is_taken() -> None:
+    notes = {"runbook": "http://r", "a": "x" * MAX_ALERT, "autoheal": "true", "b": "y" * 300_000, "c": "z" * 1000}
+    found = parse(body(GOOD, {**GOOD, "annotations": notes}), NOW).alerts
+    assert found[0] == one()
+    cut = found[1]
+    assert isinstance(cut, Alert)
+    assert (cut.labels, cut.fingerprint) == (one().labels, one().fingerprint)
+    assert list(cut.annotations) == list(notes)
+    for name in ("runbook", "autoheal", "c"):
+        assert cut.annotations[name] == notes[name]
+    for name in ("a", "b"):
+        kept, mark = cut.annotations[name][: -len(CUT)], cut.annotations[name][-len(CUT) :]
+        assert mark == CUT and notes[name].startswith(kept) and len(kept) > 100_000
+
+
+def test_beside_labels_that_fill_an_alert_nothing_else_is_left() -> None:
+    labels = {"alertname": "x" * (MAX_ALERT - len("alertname"))}
+    found = one(labels=labels, annotations={"summary": "y" * 100})
+    assert (found.labels, found.annotations) == (labels, {})
+
+
+notes = st.dictionaries(st.text(min_size=1, max_size=30), st.text(max_size=60), max_size=8)
+
+
+@given(notes, st.integers(0, 400))
+def test_what_is_cut_fits_and_what_fits_is_not_cut(pairs: dict[str, str], room: int) -> None:
+    found = alertmanager._shortened(pairs, room)
+    size = lambda of: sum(len(name) + len(text) for name, text in of.items())  # noqa: E731
+    assert size(found) <= room
+    assert (found == pairs) == (size(pairs) <= room)
+    for name, text in found.items():
+        assert text == pairs[name] or (text.endswith(CUT) and pairs[name].startswith(text[: -len(CUT)]))
+        assert len(text) <= len(pairs[name])
 
 
 # ---- both ways -------------------------------------------------------------------------------------------------------

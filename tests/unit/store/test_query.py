@@ -64,7 +64,7 @@ Questions = list[dict[str, Any]]
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @asked
 def test_the_same_answer_as_reading_everything(
     new_trail: Callable[[], Trail], batches: Batches, questions: Questions

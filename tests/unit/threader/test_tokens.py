@@ -109,6 +109,14 @@ def test_a_link_is_another_one_after_each_transition_and_a_button_is_not() -> No
     assert by.make("link", c, GROUP, "2h") != by.make("link", later, GROUP, "2h")
 
 
+def test_a_link_is_another_one_in_each_thread_of_a_group() -> None:
+    """A new thread begins to count anew, so that all else is the same."""
+    c, by = group(member(1)), tokens()
+    again = replace(c, opened_at=c.opened_at + 3600)
+    assert by.make("link", c, GROUP, "2h") != by.make("link", again, GROUP, "2h")
+    assert by.make("button", c, GROUP, "2h") == by.make("button", again, GROUP, "2h")
+
+
 def test_a_token_is_short_enough_for_a_menu_and_needs_no_quoting() -> None:
     silence = "0f8fad5b-d9cb-469f-a165-70867728950e"
     c = group(member(1), member(2), number=10**6)
