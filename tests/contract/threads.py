@@ -405,6 +405,25 @@ class ThreadsContract:
 
     # ---- channels, strays, cursor ----------------------------------------------------------------------------------
 
+    def test_buckets_that_are_over_are_forgotten(self, threads: Threads) -> None:
+        with threads.transaction() as book:
+            past = book.now - 5
+            book.block("once:shut", past + LONG)
+            for name in ("once:now", "once:shut", "once:past", "other"):
+                book.take(name, 0.0 if name in ("once:past", "other") else LONG, 1)
+        with threads.transaction() as book:
+            assert book.forget("once:", 0) == 0
+            assert book.forget("once:") == 1
+            assert book.forget("once:") == 0
+        assert take(threads, "once:now", LONG, 1) is not None and take(threads, "once:shut", LONG, 1) is not None
+
+    def test_whether_anything_can_be_written(self, threads: Threads) -> None:
+        threads.writable()
+        threads.writable()
+        threads.close()
+        with pytest.raises(StoreUnavailable):
+            threads.writable()
+
     def test_channels_are_known_by_name(self, threads: Threads) -> None:
         with threads.transaction() as book:
             assert book.channel("#a") is None

@@ -269,6 +269,14 @@ class Book:
         transaction has been committed."""
         self._blocks[name] = max(until, self._blocks.get(name, 0.0))
 
+    def forget(self, prefix: str, limit: int = 1000) -> int:
+        """Remove buckets whose names begin so, and that are full again and not blocked; how many. Not those that
+        somebody else has at this moment."""
+        names = [name for (name,) in self._ask(("buckets",), [self._of("over", f"{prefix}%", limit)])[0]]
+        if names:
+            self._write((FREE, "", ""), "buckets", "drop", self._listed(names))
+        return len(names)
+
     # ---- channels, strays, cursor ----------------------------------------------------------------------------------
 
     def channel(self, name: str) -> Channel | None:

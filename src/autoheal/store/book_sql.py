@@ -84,6 +84,10 @@ _SQL = {
         "INSERT INTO thread_buckets (name, tat, shut) SELECT CAST(%s AS TEXT), 0, 0 "
         "WHERE NOT EXISTS (SELECT 1 FROM thread_buckets WHERE name = %s) ON CONFLICT (name) DO NOTHING"
     ),
+    "over": (
+        "SELECT name FROM thread_buckets WHERE name LIKE %s AND tat <= {moment} AND shut <= {moment} LIMIT %s {skip}"
+    ),
+    "drop": "DELETE FROM thread_buckets WHERE name {any}",
     "channel": "SELECT {channel} FROM thread_channels WHERE name = %s",
     "channels": "SELECT {channel} FROM thread_channels ORDER BY name",
     "put_channel": (

@@ -24,6 +24,8 @@ from autoheal.store.threads_server import ThreadsServer
 __all__ = ["Book", "Channel", "Figures", "NotHeld", "Stored", "Stray", "Threads", "Work", "threads_path", "threads_url"]
 
 FILE = "threads.db"
+READY = "ready"
+"""The bucket that is written to see whether anything can be; it is never empty."""
 
 
 def threads_path(directory: Path) -> Path:
@@ -87,6 +89,11 @@ class Threads:
 
     def channels(self) -> Sequence[Channel]:
         return [Channel(*row) for row in self._read("channels")]
+
+    def writable(self) -> None:
+        """Write something that means nothing: StoreUnavailable where that cannot be done."""
+        with self.transaction() as book:
+            book.take(READY, 0.0, 1.0)
 
     def figures(self) -> Figures:
         rows = self._read("depth")

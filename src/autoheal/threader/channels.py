@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
@@ -90,6 +90,59 @@ class Channels:
             log.warning("channels_not_listed", error=str(error))
         self._listed_ids = {**self._listed_ids, **found}
 
+    async def recheck(self, wanted: Collection[str]) -> list[str]:
+        """Ask Slack for what did not work: the names of channels that can be written to again. Channels that are not
+        `wanted` any more are of no account. StoreUnavailable."""
+        notes = self._state.notes
+        for known in self._known.values():
+            if known.state != OK and known.name not in wanted:
+                notes.pop(known.name, None)
+        if self._client is None:
+            return []
+        bad = [known for known in list(self._known.values()) if known.state != OK and known.name in wanted]
+        if "channels:read" in notes or any(not known.id for known in bad):
+            async with self._lock:
+                await self._list()
+        found: dict[str, str] = {}
+        for known in bad:
+            channel_id = known.id or self._listed_ids.get(known.name.lstrip("#"), "")
+            if channel_id and await self._mended(known, channel_id):
+                found[known.name] = channel_id
+        if found:
+            await asyncio.to_thread(self._learn_all, found)
+        if "history" in notes:
+            await self._read_again()
+        return list(found)
+
+    def _learn_all(self, found: Mapping[str, str]) -> None:
+        with self._threads.transaction() as book:
+            for name, channel_id in sorted(found.items()):
+                self.learn(book, name, channel_id, OK)
+
+    async def _mended(self, known: Channel, channel_id: str) -> bool:
+        """Whether what was wrong with it can be seen to be over; other things only a message shows."""
+        assert self._client is not None
+        if known.state not in WHY:
+            return False
+        try:
+            found = await self._client.info(channel_id)
+        except AutohealError:
+            return False
+        joins = not found.get("is_private") and known.state != "not_in_channel"
+        return not found.get("is_archived") and bool(found.get("is_member") or joins)
+
+    async def _read_again(self) -> None:
+        """Whether history can be read, where a channel is there to be asked for."""
+        assert self._client is not None
+        for known in list(self._known.values()):
+            if known.state == OK and known.id:
+                try:
+                    await self._client.history(known.id, limit=1)
+                except AutohealError:
+                    return
+                self._state.notes.pop("history", None)
+                return
+
     def usable(self, name: str, now: float) -> bool:
         """Whether it may be tried: nothing speaks against it, or not lately."""
         known = self._known.get(name)
@@ -128,6 +181,7 @@ class Channels:
 
 
 WHY = {
+    "channel_is_archived": "the channel is archived: unarchive it, or name another one in the policy",
     "channel_not_found": "there is no such channel, or the bot is not in it: create it, or invite the bot",
     "is_archived": "the channel is archived: unarchive it, or name another one in the policy",
     "not_in_channel": "the bot is not in the channel: invite it",

@@ -289,6 +289,7 @@ class Follower:
         with self.intake.threads.transaction() as book:
             now = book.now
             book.prune(now - STRAYS_LAST)
+            book.forget("once:")
             for key in book.quiet(now - KEEP, 200):
                 book.delete(key)
 

@@ -41,11 +41,16 @@ class Health:
         now = self._threader.clock.monotonic()
         if now - self._asked >= EVERY:
             if self._asking is None or self._asking.done():
-                self._asking = asyncio.create_task(asyncio.to_thread(self._threader.threads.figures), name="health")
+                self._asking = asyncio.create_task(asyncio.to_thread(self._read), name="health")
                 self._asking.add_done_callback(_heard)
             await asyncio.wait({self._asking}, timeout=PATIENCE)
             self._conclude(self._asking, now)
         return self._known, self._why
+
+    def _read(self) -> Figures:
+        """What can be read, but not written to, takes no alerts either."""
+        self._threader.threads.writable()
+        return self._threader.threads.figures()
 
     def _conclude(self, asked: asyncio.Task[Figures], now: float) -> None:
         if not asked.done():
@@ -69,12 +74,13 @@ class Health:
         """The status code and everything that `/health` says."""
         figures, why = await self.figures()
         threader, slack = self._threader, self._threader.slack
-        status = "unready" if figures is None else "degraded" if slack.state in TROUBLED else "ok"
+        state = "limited" if slack.state == "ok" and slack.notes else slack.state
+        status = "unready" if figures is None else "degraded" if state in TROUBLED or slack.notes else "ok"
         found: dict[str, Any] = {"status": status, "version": threader.version}
         if figures is None:
             found["reason"] = why
         found["slack"] = {
-            "state": slack.state,
+            "state": state,
             "detail": slack.detail,
             "since": slack.since or None,
             "team": slack.team,

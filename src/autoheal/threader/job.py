@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict
 
 import orjson
 
@@ -12,12 +12,13 @@ from autoheal.threader.conversation import Conversation, Line
 
 Payload = dict[str, Any]
 """`text` and, but for the simplest, `blocks`."""
-What = Literal["parent", "reply", "pointer", "edit", "plain"]
+What = Literal["parent", "reply", "pointer", "edit", "plain", "remove", "other"]
 
 
 @dataclass(slots=True)
 class Job:
-    """`nonce` names it in the message's metadata, so that a message whose answer was lost is found again.
+    """`nonce` names it in the message's metadata, so that a message whose answer was lost is found again. `remove`
+    takes back the message `thread_ts` of ours, `other` edits one that is outside of the thread.
 
     `covers`: the transitions that it tells, as ranges; `upto`: the last line that it tells; `changes`: how many the
     parent had not shown when it was drawn; `sent_at`: when it was first sent (0: not yet); `looks`: how often it was
@@ -56,25 +57,39 @@ class Job:
             return None
 
 
+class Other(TypedDict):
+    """A message outside of the thread: the pointer in another channel (`line`: what it tells), or the first message of
+    where the conversation was before it moved from `channel` (no line). `shown`: what it says now."""
+
+    channel: str
+    id: str
+    ts: str
+    line: dict[str, Any] | None
+    shown: str
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a job.
+    """What came of a job. `doubles`: messages of ours, as channel and ts, that are one too many. `outage`: Slack could
+    not be reached, or had nothing sensible to say.
 
-    posted: `ts` in `channel`. edited. absent: looked for, and not there. blind: it cannot be looked for. doubt: perhaps
-    done. orphan: a reply whose parent is gone came to stand in the channel. gone: the parent, or its thread, is not
-    there any more. closed: the channel cannot be written to. large: too much for one message, or not to Slack's taste.
-    fixed: the message cannot be edited. later: not done, try in `seconds`. limited: not done, nothing may be sent
-    through this bucket for `seconds`. down: Slack does not know us any more.
+    posted: `ts` in `channel`. edited. removed. absent: looked for, and not there. blind: it cannot be looked for.
+    doubt: perhaps done. orphan: a reply whose parent is gone came to stand in the channel. gone: the parent, or its
+    thread, is not there any more. closed: the channel cannot be written to. large: too much for one message, or not to
+    Slack's taste. fixed: the message cannot be edited. later: not done, try in `seconds`. limited: not done, nothing
+    may be sent through this bucket for `seconds`. down: Slack does not know us any more.
     """
 
     kind: Literal[
-        "posted", "edited", "absent", "blind", "doubt", "orphan", "gone", "closed", "large", "fixed", "later",
-        "limited", "down",
+        "posted", "edited", "removed", "absent", "blind", "doubt", "orphan", "gone", "closed", "large", "fixed",
+        "later", "limited", "down",
     ]  # fmt: skip
     ts: str = ""
     channel: str = ""
     seconds: float = 0.0
     code: str = ""
+    doubles: tuple[tuple[str, str], ...] = ()
+    outage: bool = False
 
 
 class Drawing(Protocol):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -19,21 +20,36 @@ from autoheal.core.threads import ThreadPolicy
 from autoheal.engine.crash import crash_point
 from autoheal.engine.ports import Clock, StoreUnavailable
 from autoheal.store.threads import Book, Threads, Work
+from autoheal.threader import blocks as kit
 from autoheal.threader import talk as talks
-from autoheal.threader.channels import OK, Channels
-from autoheal.threader.conversation import Line
-from autoheal.threader.job import Drawing, Job, Outcome, Payload
+from autoheal.threader.channels import OK, RECHECK, Channels
+from autoheal.threader.conversation import Line, line_from
+from autoheal.threader.job import Drawing, Job, Other, Outcome, Payload
 from autoheal.threader.metrics import ThreaderMetrics
-from autoheal.threader.sending import Sender
+from autoheal.threader.mrkdwn import link as anchor
+from autoheal.threader.mrkdwn import literal
+from autoheal.threader.sending import METHODS, Sender, Trouble
 from autoheal.threader.service import SlackState
-from autoheal.threader.talk import EDITS, WEBHOOK, Talk
+from autoheal.threader.talk import EDITS, WEBHOOK, Place, Talk
 
 log = structlog.get_logger("threader")
 
 LOOKS = "looks"
 """The bucket of what reads Slack's history."""
+REMOVALS = "removals"
+"""The bucket of what takes messages back."""
+MOST_REMOVED = 20
+"""Messages that one conversation has to take back, at most."""
+MOST_OTHERS = 5
+"""Messages outside of its thread that a conversation remembers."""
+PATIENCE = 50
+"""Attempts at what would only be nicer: taking a message back, or correcting one outside of the thread."""
 MAX_LINES = 15
 """Lines in one reply, at most."""
+RETURNED = 1000
+"""Conversations that are looked through when a channel can be written to again."""
+LAST = 9
+"""The rank of what nobody waits for."""
 MAX_LEVEL = 3
 """The simplest that a message can be drawn."""
 ABSORBED = frozenset({"joined", "hidden", "resolved_some"})
@@ -46,13 +62,14 @@ BURST = 0.2
 class Pace:
     """Seconds. `lease`: how long a claim lasts; `settle`: how long a lost message has to appear before it is looked
     for, and how long between two looks, of which there are `looks`; `poll`: between two looks at the store; `ahead`:
-    how long a claim may wait for its turn in a bucket."""
+    how long a claim may wait for its turn in a bucket; `recheck`: between two looks at what does not work."""
 
     lease: float = 30.0
     settle: float = 3.0
     looks: int = 2
     poll: float = 0.25
     ahead: float = 1.0
+    recheck: float = RECHECK
     batch: int = 16
     hands: int = 8
 
@@ -90,6 +107,7 @@ class Poster:
         self.threads, self.sender, self.drawing, self.policy = threads, sender, drawing, policy
         self.clock, self.owner, self.stale_after, self.plain, self.pace = clock, owner, stale_after, plain, pace
         self._workspace = workspace
+        self.trouble = Trouble(sender.state, clock)
         self._blocked: dict[str, float] = {}
         self._shut: dict[str, float] = {}
         self._paused_until = 0.0
@@ -97,6 +115,7 @@ class Poster:
         self._loop = asyncio.get_running_loop()
         self._busy: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._tending: asyncio.Task[None] | None = None
         self._stopping = False
 
     @property
@@ -115,6 +134,7 @@ class Poster:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="poster")
+        self._tending = asyncio.create_task(self._tend(), name="channels")
 
     def wake(self) -> None:
         """There is something to do; from any thread."""
@@ -124,6 +144,9 @@ class Poster:
         """Take nothing more; what is being sent is given a few seconds to be confirmed."""
         self._stopping = True
         self._wake.set()
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.gather(self._tending, return_exceptions=True)
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=2)
             self._task.cancel()
@@ -152,6 +175,47 @@ class Poster:
                     await asyncio.wait_for(self._wake.wait(), self.pace.poll)
                 except TimeoutError:
                     pass
+
+    async def _tend(self) -> None:
+        """Look from time to time whether what did not work does so now."""
+        while not self._stopping:
+            try:
+                mended = await self.channels.recheck(self._wanted())
+                if mended:
+                    await asyncio.to_thread(self._return, mended)
+                    self._wake.set()
+            except StoreUnavailable as error:
+                log.debug("channels_not_rechecked", error=str(error))
+            except Exception:
+                log.exception("recheck_failed")
+            await asyncio.sleep(self.pace.recheck)
+
+    def _wanted(self) -> set[str]:
+        """The channels that the policy names."""
+        policy = self.policy()
+        return {*policy.channels.values(), policy.fallback, *(route.channel for route in policy.routes)}
+
+    def _return(self, names: Collection[str]) -> None:
+        """Channels can be written to again: what was left behind there is corrected."""
+        for stored in self.threads.list(None, RETURNED):
+            talk = talks.load(stored)
+            if talk is not None and any(other["channel"] in names for other in talk.place.others):
+                with self.threads.transaction() as book:
+                    book.want(talk.key, "edit", EDITS, LAST, book.now)
+
+    async def settled(self) -> bool:
+        """Whether nothing is known to stand in the way of posting. Where nothing waits any more, somebody has posted
+        what we could not."""
+        if self.trouble:
+            for key in list(self.trouble.stuck):
+                stored = await asyncio.to_thread(self.threads.get, key)
+                talk = talks.load(stored) if stored is not None else None
+                if talk is None or talk.place.ts:
+                    self.trouble.stuck.discard(key)
+            figures = await asyncio.to_thread(self.threads.figures)
+            if not sum(figures.depth.values()):
+                self.trouble.over()
+        return not self.trouble
 
     async def _take(self, limit: int) -> int:
         now = self.clock.now()
@@ -183,10 +247,8 @@ class Poster:
                 await asyncio.sleep(step.wait)
                 outcome = self._kept_back(step.job) or await self.sender.do(step.job, step.began + self.pace.lease / 2)
                 crash_point("threader.sent")
-                step, double = await asyncio.to_thread(self._end, step, outcome)
+                step = await asyncio.to_thread(self._end, step, outcome)
                 crash_point("threader.confirmed")
-                if double is not None:
-                    await self.sender.remove(*double)
         except StoreUnavailable as error:
             log.debug("work_left", error=str(error))  # the claim runs out, and whoever takes it up looks
 
@@ -208,7 +270,9 @@ class Poster:
                 book.done(work.key, work.kind)
                 return None
             job = Job.load(held.job)
-            if job is not None and job.what == "edit":
+            if job is not None and job.what in ("remove", "other"):
+                job = None  # doing it twice does no harm
+            elif job is not None and job.what == "edit":
                 job, talk.place.drawn = None, ""  # nobody knows what the parent shows: it is drawn and sent anew
             elif job is not None and job.sent_at and not job.resting:
                 job.doubtful, job.looks = True, 0  # whoever had it is gone: nobody knows whether it was sent
@@ -216,8 +280,8 @@ class Poster:
             talks.save(book, talk, self.policy(), self.stale_after, self.plain, but=work.kind)
             return self._launch(book, held, job)
 
-    def _end(self, step: _Step, outcome: Outcome) -> tuple[_Step | None, tuple[str, str] | None]:
-        """Confirm, and what is next; and a message of ours that is one too many."""
+    def _end(self, step: _Step, outcome: Outcome) -> _Step | None:
+        """Confirm, and what is next."""
         work, job = step.work, step.job
         with self.threads.transaction() as book:
             stored = book.lock([work.key]).get(work.key)
@@ -225,25 +289,36 @@ class Poster:
             held = book.work(work.key, work.kind)
             known = Job.load(held.job) if held is not None else None
             if talk is None or held is None or held.owner != self.owner or known is None or known.nonce != job.nonce:
-                return None, self._late(talk, job, outcome)
-            double = (outcome.channel, outcome.ts) if outcome.kind == "orphan" else None
+                self._late(book, talk, job, outcome)
+                return None
+            self._too_many(book, talk, outcome.doubles)
             again = self._apply(book, talk, held, job, outcome)
             rests = held.at > book.now or self._stopping
             following = again if rests else again or self._plan(book, talk, held.kind)
             talks.save(book, talk, self.policy(), self.stale_after, self.plain, but=work.kind)
             if rests:
                 self._release(book, held, again)
-                return None, double
-            return self._launch(book, held, following), double
+                return None
+            return self._launch(book, held, following)
 
-    def _late(self, talk: Talk | None, job: Job, outcome: Outcome) -> tuple[str, str] | None:
+    def _late(self, book: Book, talk: Talk | None, job: Job, outcome: Outcome) -> None:
         """Our claim was taken over while we sent. If the other one has posted the same, ours is one too many."""
-        if talk is None or outcome.kind != "posted" or job.what == "plain":
-            return None
+        if talk is None or job.what == "plain":
+            return
+        place, doubles = talk.place, list(outcome.doubles)
+        if outcome.kind == "posted" and place.last_nonce == job.nonce and place.last_ts != outcome.ts:
+            doubles.append((outcome.channel, outcome.ts))
+        if doubles:
+            self._too_many(book, talk, doubles)
+            talks.save(book, talk, self.policy(), self.stale_after, self.plain)
+
+    def _too_many(self, book: Book, talk: Talk, doubles: Sequence[tuple[str, str]]) -> None:
+        """Put on record what is to be taken back: whoever does that may be turned away, or die."""
         place = talk.place
-        return (
-            (outcome.channel, outcome.ts) if (place.last_nonce == job.nonce and place.last_ts != outcome.ts) else None
-        )
+        fresh = [list(one) for one in doubles if list(one) not in place.remove and one[1] != place.last_ts]
+        if fresh:
+            place.remove = [*place.remove, *fresh][-MOST_REMOVED:]
+            book.want(talk.key, "edit", EDITS, LAST, book.now)
 
     def _launch(self, book: Book, held: Work, job: Job | None) -> _Step | None:
         """Put on record what is sent or looked for now; None where there is nothing, or not yet."""
@@ -276,14 +351,14 @@ class Poster:
         at_once = max(1.0, policy.edits_per_minute * BURST)
         if job.doubtful:
             return LOOKS, spread, at_once
-        if job.what == "edit":
-            return EDITS, spread, at_once
+        if job.what in METHODS:
+            return job.bucket, spread, at_once
         return job.bucket, 1.0 / policy.posts_per_second, 1.0
 
     def _plan(self, book: Book, talk: Talk, kind: str) -> Job | None:
         c, place = talk.c, talk.place
         if kind == "edit":
-            return self._edit(talk)
+            return self._edit(talk) or self._remove(place) or self._other(talk)
         if self.plain:
             return self._plain(talk)
         if not place.ts:
@@ -293,8 +368,8 @@ class Poster:
         line = talk.unsaid[0]
         if line.elsewhere:
             payload = self.drawing.pointer(line, c, self.link(place.id, place.ts))
-            bucket = f"post:{line.elsewhere}"
-            return Job(_nonce(), "pointer", line.elsewhere, self._simple(talk, payload), bucket, upto=line.first)
+            bucket, simple = f"post:{line.elsewhere}", self._simple(talk, payload)
+            return Job(_nonce(), "pointer", line.elsewhere, simple, bucket, upto=line.first, drawn=_state(talk))
         lines = _together(talk.unsaid)
         payload = self._simple(talk, self.drawing.reply(lines, c))
         covers = [[line.first, line.last] for line in lines]
@@ -313,6 +388,7 @@ class Poster:
             note = f"This belongs to {c.channel}, which cannot be written to ({self.channels.why_not(c.channel)})."
         elif place.lost:
             note = "The first message of this conversation was deleted; it goes on here."
+        self._hush(talk)
         c.note, place.channel = note, name
         payload = self.drawing.parent(c)
         covered = [line for line in talk.unsaid if line.kind in ABSORBED and not line.broadcast]
@@ -328,7 +404,15 @@ class Poster:
             changes=place.changes,
         )
 
+    def _hush(self, talk: Talk) -> None:
+        """Nobody is called by a first message of what is over already."""
+        if not talk.c.open and talk.c.storm is None:
+            talk.c.mentions = []
+            talk.unsaid = [replace(line, mentions=[]) for line in talk.unsaid]
+
     def _plain(self, talk: Talk) -> Job | None:
+        if not talk.place.ts:
+            self._hush(talk)
         c, lines = talk.c, _together(talk.unsaid)
         if not lines and talk.place.ts:
             return None
@@ -351,6 +435,35 @@ class Poster:
             _nonce(), "edit", place.id, self._simple(talk, payload), EDITS, place.ts, drawn=drawn, changes=place.changes
         )
 
+    def _remove(self, place: Place) -> Job | None:
+        """Take back what is one too many."""
+        if not place.remove:
+            return None
+        channel, ts = place.remove[0]
+        return Job(_nonce(), "remove", channel, {"text": ""}, REMOVALS, ts)
+
+    def _other(self, talk: Talk) -> Job | None:
+        """Correct what stands elsewhere and is not true any more."""
+        place = talk.place
+        if not place.ts:
+            return None
+        for other in place.others:
+            if other["line"] is None:
+                if not self.channels.why_not(other["channel"]):
+                    return _correction(other, self._moved(place), "moved")
+            elif other["shown"] != _state(talk):
+                line = replace(line_from(other["line"]), mentions=[])
+                payload = self.drawing.pointer(line, talk.c, self.link(place.id, place.ts))
+                return _correction(other, self._simple(talk, payload), _state(talk))
+        return None
+
+    def _moved(self, place: Place) -> Payload:
+        """What is left where a conversation was."""
+        name = literal(place.channel, 80)
+        said = f"This conversation goes on in {name}."
+        way = anchor(self.link(place.id, place.ts), "Go to the thread")
+        return {"text": said, "blocks": kit.packed([f"{said} {way}".strip()])}
+
     def _simple(self, talk: Talk, payload: Payload) -> Payload:
         return self.drawing.simpler(payload, talk.place.level) if talk.place.level else payload
 
@@ -360,9 +473,15 @@ class Poster:
         """Take an outcome into the conversation; the job where it has to go on, with `held.at` set for when."""
         place, kind = talk.place, outcome.kind
         held.at = book.now
-        if kind in ("posted", "edited"):
+        method = METHODS.get(job.what, "post")
+        if outcome.outage:
+            self.trouble.failed(method, outcome.code)
+        if kind in ("posted", "edited", "removed"):
             held.tries = 0
-            self._works()
+        if kind in ("posted", "edited"):
+            self.trouble.worked(method, talk.key)
+        if job.what in ("remove", "other"):
+            return self._aside(book, talk, held, job, outcome)
         if kind == "posted":
             self._posted(book, talk, job, outcome)
             return None
@@ -399,14 +518,39 @@ class Poster:
             place.drawn = ""  # it may have been done: what was shown before is not known to be shown still
         return self._later(book, held, job, outcome)
 
+    def _aside(self, book: Book, talk: Talk, held: Work, job: Job, outcome: Outcome) -> Job | None:
+        """What came of taking a message back, or of correcting one elsewhere; what is refused is given up."""
+        place, kind = talk.place, outcome.kind
+        if kind in ("limited", "down") or (kind == "later" and held.tries < PATIENCE):
+            return self._later(book, held, job, outcome)
+        held.tries = 0
+        if job.what == "remove":
+            place.remove = [one for one in place.remove if one != [job.channel, job.thread_ts]]
+            if kind not in ("removed", "gone"):
+                log.warning("message_not_removed", channel=job.channel, ts=job.thread_ts, code=outcome.code)
+            return None
+        for other in [one for one in place.others if (one["id"], one["ts"]) == (job.channel, job.thread_ts)]:
+            if kind == "edited" and other["line"] is not None:
+                other["shown"] = job.drawn
+            else:
+                place.others.remove(other)
+        return None
+
+    def _remember(self, place: Place, other: Other) -> None:
+        place.others = [*place.others, dict(other)][-MOST_OTHERS:]
+
     def _posted(self, book: Book, talk: Talk, job: Job, outcome: Outcome) -> None:
         place = talk.place
         place.last_nonce, place.last_ts = job.nonce, outcome.ts
-        if job.what in ("parent", "pointer"):
-            self.channels.learn(book, job.channel, outcome.channel, OK)
+        if job.what in ("parent", "pointer", "reply"):
+            name = place.channel if job.what == "reply" else job.channel
+            self.channels.learn(book, name, outcome.channel, OK)
         if job.what == "pointer":
             for line in talk.unsaid:
                 if line.first == job.upto:
+                    said = asdict(replace(line, elsewhere=""))
+                    other = Other(channel=job.channel, id=outcome.channel, ts=outcome.ts, line=said, shown=job.drawn)
+                    self._remember(place, other)
                     line.elsewhere = ""
             return
         if job.what == "parent":
@@ -465,12 +609,13 @@ class Poster:
             return
         if job.what != "parent":
             talk.c.earlier = self.link(place.id, place.ts)
+            self._remember(place, Other(channel=place.channel, id=place.id, ts=place.ts, line=None, shown=""))
             place.ts, place.drawn, place.changes = "", "", max(1, place.changes)
         policy = self.policy()
         if self.channels.choose([talk.c.channel, policy.fallback, *policy.channels.values()], book.now) is None:
             held.tries += 1
             held.at = book.now + delay(held.tries, 5.0, 60.0, secrets.randbelow(1000) / 1000, "equal")
-            self.state.state, self.state.detail = "down", "no channel of the policy can be written to"
+            self.trouble.nowhere(talk.key)
 
     def _later(self, book: Book, held: Work, job: Job, outcome: Outcome) -> Job | None:
         held.tries = max(1, held.tries) if outcome.kind == "limited" else held.tries + 1
@@ -484,7 +629,7 @@ class Poster:
         if outcome.kind == "down":
             pause = max(pause, outcome.seconds)
             self._paused_until = self.clock.now() + outcome.seconds
-            self._down(outcome.code)
+            self.trouble.refused(outcome.code)
         self.metrics.retried.labels(outcome.kind).inc()
         held.at = book.now + pause
         if job.doubtful:
@@ -493,20 +638,18 @@ class Poster:
             job.doubtful = False
         return job if job.looks else None
 
-    def _works(self) -> None:
-        if self.state.state in ("down", "unknown"):
-            self.state.state, self.state.detail, self.state.since = "ok", "", self.clock.now()
-
-    def _down(self, code: str) -> None:
-        if self.state.state != "down":
-            log.error("slack_down", code=code)
-            self.state.since = self.clock.now()
-        self.state.state, self.state.detail = "down", f"Slack refuses us: {code}"
-
     def link(self, channel: str, ts: str) -> str:
         """Where a message is, for a browser; empty where that is not known."""
         base = self._workspace().rstrip("/")
         return f"{base}/archives/{channel}/p{ts.replace('.', '')}" if base and ts and channel else ""
+
+
+def _correction(other: dict[str, Any], payload: Payload, shown: str) -> Job:
+    return Job(_nonce(), "other", other["id"], payload, EDITS, other["ts"], drawn=shown)
+
+
+def _state(talk: Talk) -> str:
+    return "firing" if talk.c.open else "resolved"
 
 
 def _nonce() -> str:

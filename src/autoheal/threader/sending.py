@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import structlog
 
@@ -19,8 +19,14 @@ from autoheal.threader.service import SlackState
 log = structlog.get_logger("threader")
 T = TypeVar("T")
 
+OUTAGE = 3
+"""So many calls of one kind in a row that Slack did not answer are an outage."""
+STUCK = 1000
+"""Conversations without a channel that are remembered."""
 EVENT = "autoheal"
 """The `event_type` of the metadata that our messages carry."""
+METHODS = {"edit": "edit", "other": "edit", "remove": "remove"}
+"""How jobs are counted; the rest are posts."""
 MARGIN = 60.0
 """Seconds by which Slack's clock may differ from ours when a message is looked for."""
 CLOSED = frozenset(
@@ -43,6 +49,74 @@ LARGE = frozenset(
 )
 
 
+class _TooLate(Temporary):
+    """Our own doing, and none of Slack's."""
+
+
+class Trouble:
+    """Why nothing can be told, as posting has found out. What came of posting only goes with a success in posting: that
+    Slack still knows us is no proof that it takes what we post."""
+
+    def __init__(self, state: SlackState, clock: Clock) -> None:
+        self._state, self._clock = state, clock
+        self._failed: dict[str, int] = {}
+        self._why: dict[str, str] = {}
+        self.stuck: set[str] = set()
+        """Conversations that no channel can be found for."""
+
+    def __bool__(self) -> bool:
+        return bool(self._why or self.stuck)
+
+    def refused(self, code: str) -> None:
+        self._now("refused", f"Slack refuses us: {code}")
+
+    def failed(self, method: str, code: str) -> None:
+        """Slack did not answer. Once is nothing."""
+        self._failed[method] = self._failed.get(method, 0) + 1
+        if self._failed[method] >= OUTAGE:
+            self._now(method, f"Slack does not answer: {code}")
+
+    def nowhere(self, key: str) -> None:
+        if len(self.stuck) < STUCK:
+            self.stuck.add(key)
+        self._tell()
+
+    def worked(self, method: str, key: str) -> None:
+        """A message of this conversation was posted, or edited."""
+        self._failed.pop(method, None)
+        for cause in (method, "refused"):
+            self._why.pop(cause, None)
+        if method == "post":
+            self.stuck.discard(key)
+        self._tell()
+
+    def over(self) -> None:
+        """Nothing waits any more: whoever posted it, it was posted."""
+        self._failed.clear()
+        self._why.clear()
+        self.stuck.clear()
+        self._tell()
+
+    def _now(self, cause: str, detail: str) -> None:
+        self._why[cause] = detail
+        self._tell()
+
+    def _tell(self) -> None:
+        state = self._state
+        nowhere = ["no channel of the policy can be written to"] if self.stuck else []
+        detail = next(iter([*list(self._why.values()), *nowhere]), "")
+        if detail and state.state != "down":
+            log.error("slack_down", detail=detail)
+            state.since = self._clock.now()
+        elif not detail and state.state in ("down", "unknown"):
+            log.info("slack_up", before=state.state)
+            state.since = self._clock.now()
+        if detail:
+            state.state, state.detail = "down", detail
+        elif state.state in ("down", "unknown"):
+            state.state, state.detail = "ok", ""
+
+
 class Sender:
     """`client` or `webhook` is there, or both. Nothing is sent twice here: whether to try again is the poster's."""
 
@@ -63,21 +137,24 @@ class Sender:
 
         def before() -> None:
             if self.clock.monotonic() > deadline:
-                raise Temporary("too late: another one may have taken the work over")
+                raise _TooLate("another one may have taken the work over")
 
-        method = "look" if job.doubtful else "edit" if job.what == "edit" else "post"
+        method = "look" if job.doubtful else METHODS.get(job.what, "post")
         try:
             outcome = await (self._look(job) if job.doubtful else self._send(job, before))
         except RateLimited as error:
             outcome = Outcome("limited", seconds=error.retry_after)
         except SlackRefused as error:
             outcome = self._refused(job, error)
+        except _TooLate as error:
+            outcome = Outcome("later", seconds=2.0, code=str(error))
         except Unknown as error:
-            outcome = Outcome("doubt" if method == "post" else "later", seconds=2.0, code=str(error)[:200])
+            kind: Literal["doubt", "later"] = "doubt" if method == "post" else "later"
+            outcome = Outcome(kind, seconds=2.0, code=str(error)[:200], outage=True)
         except (Temporary, Permanent) as error:
-            outcome = Outcome("later", seconds=2.0, code=str(error)[:200])
+            outcome = Outcome("later", seconds=2.0, code=str(error)[:200], outage=True)
         self.metrics.calls.labels(method, outcome.kind).inc()
-        if outcome.kind not in ("posted", "edited", "absent"):
+        if outcome.kind not in ("posted", "edited", "removed", "absent"):
             self.metrics.errors.labels(outcome.kind).inc()
             log.info("slack", did=method, came=outcome.kind, code=outcome.code, channel=job.channel)
         return outcome
@@ -91,8 +168,12 @@ class Sender:
             await self.webhook.post(job.payload, before)
             return Outcome("posted", ts="webhook", channel="webhook")
         assert self.client is not None
-        if job.what == "edit":
+        if job.what == "remove":
+            await self.client.delete(job.channel, job.thread_ts, before)
+            return Outcome("removed")
+        if job.what in ("edit", "other"):
             await self.client.update(job.channel, job.thread_ts, text, blocks, before=before)
+            self.state.notes.pop("edits", None)
             return Outcome("edited")
         target = await self.channels.target(job.channel)
 
@@ -108,7 +189,7 @@ class Sender:
                 before=before,
             )
             if job.thread_ts and made.thread_ts != job.thread_ts:
-                return Outcome("orphan", made.ts, made.channel)
+                return Outcome("orphan", doubles=((made.channel, made.ts),))
             return Outcome("posted", made.ts, made.channel)
 
         return await self._joining(target, post)
@@ -159,21 +240,11 @@ class Sender:
                 self.state.notes["history"] = told
                 return Outcome("blind", code=error.code)
             raise
+        self.state.notes.pop("history", None)
         if not found:
             return Outcome("absent")
-        found.sort(key=lambda message: str(message["ts"]))
-        for double in found[1:]:
-            await self.remove(target, str(double["ts"]))
-        return Outcome("posted", str(found[0]["ts"]), target)
-
-    async def remove(self, channel: str, ts: str) -> None:
-        """Take one of our own messages back; what cannot be is left."""
-        assert self.client is not None
-        try:
-            await self.client.delete(channel, ts)
-        except AutohealError as error:
-            if not isinstance(error, SlackRefused) or error.code != "message_not_found":
-                log.warning("message_not_removed", channel=channel, ts=ts, error=str(error))
+        first, *doubles = sorted(str(message["ts"]) for message in found)
+        return Outcome("posted", first, target, doubles=tuple((target, ts) for ts in doubles))
 
     # ---- what a refusal means ----------------------------------------------------------------------------------
 
@@ -182,7 +253,7 @@ class Sender:
         self.metrics.errors.labels(f"slack_{code}"[:60]).inc()
         if code in GONE:
             return Outcome("gone", code=code)
-        if code in FIXED and job.what == "edit":
+        if code in FIXED and job.what in ("edit", "other"):
             return Outcome("fixed", code=code)
         if code in LARGE:
             return Outcome("large", code=code)

@@ -45,6 +45,10 @@ class Place:
     """How often the parent was gone and posted again."""
     told: int = 0
     """Transitions that were told here."""
+    remove: list[list[str]] = field(default_factory=list)
+    """Messages of ours that are one too many, each as channel and ts: they are still to be taken back."""
+    others: list[dict[str, Any]] = field(default_factory=list)
+    """Messages of ours outside the thread that are to be corrected later (`threader.job.Other`)."""
 
 
 @dataclass(slots=True)
