@@ -1,4 +1,4 @@
-"""`make bench`: all of it, or the parts that are named: intake, acting, stream, browser, ledger, scale.
+"""`make bench`: all of it, or the parts that are named: intake, acting, stream, browser, ledger, scale, threads.
 
 `--quick` for a short look; `--dir FOLDER` for what is written meanwhile (scale fills 20 GB, and clears them away).
 """
@@ -12,10 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import acting, browser, intake, ledger, scale, stream
+from bench import acting, browser, intake, ledger, scale, stream, threads
 from bench.rig import console
 
-PARTS = ("intake", "acting", "stream", "browser", "ledger", "scale")
+PARTS = ("intake", "acting", "stream", "browser", "ledger", "scale", "threads")
 
 
 def main(argv: list[str]) -> None:
@@ -50,6 +50,8 @@ def _run(parts: list[str] | tuple[str, ...], folder: Path, quick: bool) -> None:
     if "scale" in parts:
         sizes = (10_000, 100_000) if quick else (10_000, 100_000, 1_000_000, 10_000_000)
         scale.main(folder, 3 if quick else 10, 500 if quick else 5000, sizes, 30 if quick else 200)
+    if "threads" in parts:
+        threads.main(folder, quick)
 
 
 if __name__ == "__main__":
