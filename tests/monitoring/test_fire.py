@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from autoheal.store.sqlite import database_path
 from tests.acceptance.service import Autoheal, Background, alert, policy, rule
 from tests.monitoring.rules import ALERTS, CONFIG, RECORDING, named, quicker, read, scaled
@@ -76,6 +78,7 @@ def test_it_cannot_write_then_dies_in_the_middle_of_an_action_and_comes_back(tmp
         only(prom, {"AutohealNotReady", "AutohealUnsettled", "AutohealNoWebhooks"})
 
 
+@pytest.mark.soak
 def test_it_works_badly(tmp_path: Path) -> None:
     failing = rule(
         "failing", "Failing", {"action": {"command": ["false"]}}, cooldown="30s", cooldown_by=["alertname", "instance"]
@@ -96,6 +99,7 @@ def test_it_works_badly(tmp_path: Path) -> None:
         only(prom, WORKS_BADLY)
 
 
+@pytest.mark.soak
 def test_it_waits_for_people_and_then_hears_nothing(tmp_path: Path) -> None:
     asks = policy(rule("asks", "Asks", {"action": {"command": ["true"]}}, approval={"timeout": "1h"}))
     with (

@@ -455,7 +455,7 @@ def one(name: str, status: str, starts: float) -> Alert:
     return alert(name, status, starts, SEVERITIES[NAMES_.index(name)])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(STEPS, st.integers(1, 8))
 def test_every_transition_is_told_once_in_order_and_the_truth_is_kept(
     steps: list[tuple[str, str, float]], changes: int
