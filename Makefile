@@ -18,7 +18,7 @@ demo: .venv/.runtime console ## break a service, watch it being healed (DEMO_ARG
 
 test: components console check ## everything that must hold: check, all tests, coverage
 	$(BIN)/python scripts/console test
-	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report= $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report= $(TEST_ARGS)
 	@$(BIN)/coverage report --format=total | sed 's/$$/ % of the branches and lines of core, engine and threader covered/'
 	$(BIN)/coverage report --include='$(GUARDED)' --fail-under=90
 

@@ -96,6 +96,7 @@ def test_the_brake_holds_when_autoheal_dies_at_once_after_the_answer(tmp_path: P
     service.assert_whole()
 
 
+@pytest.mark.soak
 def test_a_storm_goes_on_after_an_orderly_restart_and_each_action_runs_once(tmp_path: Path) -> None:
     storm = Storm(tmp_path, "0.01")
     with storm.service as service:

@@ -145,6 +145,7 @@ def test_a_clustered_pair_leads_to_one_action(tmp_path: Path, victim: Victim) ->
         service.assert_whole()
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(200)
 def test_two_instances_under_one_name_are_both_healed_the_second_when_the_cooldown_ends(
     tmp_path: Path, make_victim: Callable[[str], Victim]

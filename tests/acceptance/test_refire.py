@@ -70,6 +70,7 @@ def test_what_fires_again_is_told_and_decided_once_though_alertmanager_says_noth
         assert now == sent, "Alertmanager has indeed said nothing of it"
 
 
+@pytest.mark.soak
 def test_one_that_fires_while_autoheal_is_dead_is_told_when_it_is_back_and_only_then(tmp_path: Path) -> None:
     with after_a_silence(tmp_path, "autoheal") as (service, one):
         service.kill()
@@ -83,6 +84,7 @@ def test_one_that_fires_while_autoheal_is_dead_is_told_when_it_is_back_and_only_
         assert len(service.events(kind="decision_skip", rule="note")) >= 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("point", ["before_commit", pytest.param("after_commit", marks=pytest.mark.soak)])
 def test_a_crash_at_the_telling_neither_loses_nor_repeats_it(tmp_path: Path, point: str) -> None:
     with after_a_silence(tmp_path, "autoheal") as (service, one):

@@ -59,6 +59,7 @@ def test_every_alert_is_made_to_fire_in_this_file() -> None:
     assert here | set(NOT_FIRED) == ours, "those about threads are in test_fire_threads.py"
 
 
+@pytest.mark.soak
 def test_it_cannot_write_then_dies_in_the_middle_of_an_action_and_comes_back(tmp_path: Path) -> None:
     slow = policy(rule("slow", "Slow", {"action": {"command": ["sleep", "2"]}, "timeout": "30s"}))
     with (

@@ -41,6 +41,7 @@ def cluster_on(folder: Path, servers: tuple[Postgres, Redis], **options: Any) ->
         Proof(cluster, senders, folder / "runs").check()
 
 
+@pytest.mark.soak
 def test_a_worker_is_stopped_in_the_middle_of_an_action_and_woken_after_it_was_given_up(
     tmp_path: Path, servers: tuple[Postgres, Redis]
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_worker_is_stopped_in_the_middle_of_an_action_and_woken_after_it_was_g
     assert kinds == ["decision_act", "action_started", "verify_ok"]
 
 
+@pytest.mark.soak
 def test_a_worker_that_has_just_come_is_not_taken_for_gone(tmp_path: Path, servers: tuple[Postgres, Redis]) -> None:
     """It acts before anybody has heard of it."""
     chance, rare = seed(6), 1.9

@@ -63,6 +63,7 @@ def test_the_database_is_gone(tmp_path: Path, orderly: bool) -> None:
         assert all(member.process.alive for member in cluster.members)
 
 
+@pytest.mark.soak
 def test_the_database_is_gone_for_longer_than_a_lease_while_an_action_runs(tmp_path: Path) -> None:
     """Who lives and was cut off together with all others is not given up: its word is waited for."""
     chance = seed(12)
@@ -97,6 +98,7 @@ def test_the_broker_is_gone_and_actions_wait(tmp_path: Path) -> None:
     assert {int(e["instance"].split(":")[1]) for e in cluster.trail() if e["kind"] == "action_started"} <= workers
 
 
+@pytest.mark.soak
 def test_the_broker_is_gone_and_remediators_act_themselves(tmp_path: Path) -> None:
     chance = seed(14)
     with stage(tmp_path, workers=1, env={"AUTOHEAL_BROKER_DOWN": "run"}) as (_, senders, _, broker):

@@ -136,6 +136,7 @@ def each_is_frozen_beyond_its_lease(stage: Field) -> None:
         member.thaw()
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_everything_dies_in_turn_and_each_cause_is_acted_on_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -53,7 +53,7 @@ def test_every_answer_is_as_described(api: Any) -> None:
             continue
         asked.append(name)
 
-        @settings(max_examples=50, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy() | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
         def ask(case: schemathesis.Case) -> None:
             answer = case.call_and_validate(checks=CHECKS, timeout=30)
@@ -70,7 +70,7 @@ def test_every_answer_is_as_described(api: Any) -> None:
 odd = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.integers().map(str)
 
 
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(last=odd, kind=odd, alertname=odd, ticket=odd)
 def test_a_stream_is_opened_or_refused(own: Server, **query: str | None) -> None:
     """Streams do not end, so their answers are looked at and left."""
