@@ -291,20 +291,6 @@ class ThreadsContract:
         with threads.transaction() as book:
             assert book.holds(second)
 
-    def test_when_to_look_again(self, threads: Threads) -> None:
-        def soonest() -> float | None:
-            with threads.transaction() as book:
-                at = book.soonest()
-                return None if at is None else round(at - book.now)
-
-        assert soonest() is None
-        write(threads, "due", due=time.time() + 300)
-        assert soonest() in (299, 300)
-        want(threads, "k", late=100)
-        assert soonest() in (99, 100)
-        want(threads, "k")
-        assert claim(threads, "a", 50) == ["k"] and soonest() in (49, 50)
-
     def test_two_claim_disjoint_work(self, connect: Connect) -> None:
         two = [connect(), connect()]
         keys = [f"k{n}" for n in range(200)]

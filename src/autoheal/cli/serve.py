@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Annotated
 
 import typer
+
+from autoheal.cli.service import settings_with
 
 
 def serve(
@@ -20,18 +20,13 @@ def serve(
     ] = None,
 ) -> None:
     """Hear alerts, decide, heal, verify, record: until SIGTERM. Starts in dry run unless told otherwise."""
-    from autoheal.config.settings import Settings
-    from autoheal.core.errors import Permanent
-
-    if sys.platform == "win32":
-        raise Permanent("the service needs Linux or macOS; the other verbs work here with --url")
     given = {
         "AUTOHEAL_HOST": host,
         "AUTOHEAL_PORT": port,
         "AUTOHEAL_POLICY_FILE": policy,
         "AUTOHEAL_DATA_DIR": data_dir,
     }
-    settings = Settings.from_env({**os.environ, **{name: text for name, text in given.items() if text is not None}})
+    settings = settings_with(given)
 
     from autoheal.app import serve as service
 

@@ -101,7 +101,7 @@ def _scopes(answer: Reply) -> set[str] | None:
 
 def _private(policy: Policy | None) -> bool:
     """Whether the policy may mean private channels: it names channels by id, or there is none to ask."""
-    return policy is None or any(not name.startswith("#") for name in _names(policy.threader))
+    return policy is None or any(not name.startswith("#") for name in policy.threader.everywhere)
 
 
 def _allowed(scopes: set[str] | None, private: bool) -> Iterator[Finding]:
@@ -123,15 +123,10 @@ def _allowed(scopes: set[str] | None, private: bool) -> Iterator[Finding]:
 # ---- channels -------------------------------------------------------------------------------------------------------
 
 
-def _names(policy: ThreadPolicy) -> list[str]:
-    routed = [route.channel for route in policy.routes if route.channel]
-    return list(dict.fromkeys([*policy.channels.values(), policy.fallback, *routed]))
-
-
 async def _channels(client: SlackClient, policy: ThreadPolicy, scopes: set[str] | None, bot: str) -> Found:
     from autoheal.clients.slack import RateLimited, SlackRefused
 
-    names = _names(policy)
+    names = policy.everywhere
     try:
         known = await _listed(client, names)
         for name in names:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Annotated
 
 import typer
+
+from autoheal.cli.service import settings_with
 
 
 def threader(
@@ -24,18 +24,13 @@ def threader(
 
     Not needed beside `autoheal serve`, which does the same where Slack is configured.
     """
-    from autoheal.config.settings import Settings
-    from autoheal.core.errors import Permanent
-
-    if sys.platform == "win32":
-        raise Permanent("the service needs Linux or macOS; the other verbs work here with --url")
     given = {
         "AUTOHEAL_HOST": host,
         "THREADER_PORT": port,
         "AUTOHEAL_POLICY_FILE": policy,
         "AUTOHEAL_DATA_DIR": data_dir,
     }
-    settings = Settings.from_env({**os.environ, **{name: text for name, text in given.items() if text is not None}})
+    settings = settings_with(given)
 
     from autoheal.app import threader as service
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Annotated
 
 import typer
+
+from autoheal.cli.service import settings_with
 
 
 def worker(
@@ -22,16 +22,11 @@ def worker(
     ] = None,
 ) -> None:
     """Act on what the remediators decide, until SIGTERM. Needs DATABASE_URL and REDIS_URL."""
-    from autoheal.config.settings import Settings
-    from autoheal.core.errors import Permanent
-
-    if sys.platform == "win32":
-        raise Permanent("the worker needs Linux or macOS; the other verbs work here with --url")
     given = {
         "AUTOHEAL_WORKER_QUEUES": ",".join(queue) if queue else None,
         "AUTOHEAL_WORKER_CONCURRENCY": concurrency,
     }
-    settings = Settings.from_env({**os.environ, **{name: text for name, text in given.items() if text is not None}})
+    settings = settings_with(given, "the worker")
 
     from autoheal.app import worker as service
 

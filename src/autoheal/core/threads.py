@@ -92,6 +92,12 @@ class ThreadPolicy:
         """Where this alert belongs."""
         return self._routed(labels)[0]
 
+    @property
+    def everywhere(self) -> tuple[str, ...]:
+        """Every channel that may be written to, once each: the severities', the fallback, the routes'."""
+        routed = (route.channel for route in self.routes if route.channel not in ("", NOWHERE))
+        return tuple(dict.fromkeys([*self.channels.values(), self.fallback, *routed]))
+
     def may_acknowledge(self, user: str) -> bool:
         """Whether the person with this Slack id may acknowledge, extend and undo."""
         return self.operators is None or user in self.operators or user in self.admins

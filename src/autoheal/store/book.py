@@ -226,11 +226,6 @@ class Book:
         """How much of a kind of work there is, by bucket."""
         return {bucket: int(count) for bucket, count in self._ask(("work",), [self._of("waiting", kind)])[0]}
 
-    def soonest(self) -> float | None:
-        """The earliest time at which `claim` or `due` may find something; it may have come already."""
-        times = self._ask(("work", "threads"), [self._of("soonest")])[0][0]
-        return min((time for time in times if time is not None), default=None)
-
     # ---- rates -----------------------------------------------------------------------------------------------------
 
     def take(self, name: str, interval: float, burst: float) -> float | None:

@@ -67,10 +67,6 @@ _SQL = {
         "AND NOT bucket {any} ORDER BY rank, since, key{c} LIMIT %s {skip}"
     ),
     "waiting": "SELECT bucket, count(*) FROM thread_work WHERE kind = %s GROUP BY bucket",
-    "soonest": (
-        "SELECT (SELECT min({greatest}(at, coalesce(until, at))) FROM thread_work), "
-        "(SELECT min(due) FROM threads WHERE due IS NOT NULL)"
-    ),
     "bucket": "SELECT tat, shut, {now} FROM thread_buckets WHERE name = %s {skip}",
     "fill": (
         "INSERT INTO thread_buckets (name, tat, shut) VALUES (%s, %s, 0) "

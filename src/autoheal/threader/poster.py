@@ -180,7 +180,7 @@ class Poster:
         """Look from time to time whether what did not work does so now."""
         while not self._stopping:
             try:
-                mended = await self.channels.recheck(self._wanted())
+                mended = await self.channels.recheck(self.policy().everywhere)
                 if mended:
                     await asyncio.to_thread(self._return, mended)
                     self._wake.set()
@@ -189,11 +189,6 @@ class Poster:
             except Exception:
                 log.exception("recheck_failed")
             await asyncio.sleep(self.pace.recheck)
-
-    def _wanted(self) -> set[str]:
-        """The channels that the policy names."""
-        policy = self.policy()
-        return {*policy.channels.values(), policy.fallback, *(route.channel for route in policy.routes)}
 
     def _return(self, names: Collection[str]) -> None:
         """Channels can be written to again: what was left behind there is corrected."""
@@ -378,11 +373,10 @@ class Poster:
         return Job(_nonce(), "reply", place.id, payload, bucket, place.ts, aloud, covers, lines[-1].last)
 
     def _parent(self, book: Book, talk: Talk) -> Job | None:
-        c, place, policy = talk.c, talk.place, self.policy()
+        c, place = talk.c, talk.place
         if not c.number:
             return None
-        wanted = [c.channel, *policy.channels.values(), policy.fallback]
-        name = self.channels.choose([c.channel, policy.fallback, *wanted], book.now) or c.channel
+        name = self._home(book, talk) or c.channel
         note = ""
         if name != c.channel:
             note = f"This belongs to {c.channel}, which cannot be written to ({self.channels.why_not(c.channel)})."
@@ -403,6 +397,11 @@ class Poster:
             drawn=talks.digest(payload),
             changes=place.changes,
         )
+
+    def _home(self, book: Book, talk: Talk) -> str | None:
+        """The channel that a conversation belongs to, else the next best that can be written to."""
+        policy = self.policy()
+        return self.channels.choose([talk.c.channel, policy.fallback, *policy.channels.values()], book.now)
 
     def _hush(self, talk: Talk) -> None:
         """Nobody is called by a first message of what is over already."""
@@ -611,8 +610,7 @@ class Poster:
             talk.c.earlier = self.link(place.id, place.ts)
             self._remember(place, Other(channel=place.channel, id=place.id, ts=place.ts, line=None, shown=""))
             place.ts, place.drawn, place.changes = "", "", max(1, place.changes)
-        policy = self.policy()
-        if self.channels.choose([talk.c.channel, policy.fallback, *policy.channels.values()], book.now) is None:
+        if self._home(book, talk) is None:
             held.tries += 1
             held.at = book.now + delay(held.tries, 5.0, 60.0, secrets.randbelow(1000) / 1000, "equal")
             self.trouble.nowhere(talk.key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from autoheal.core.threads import NOWHERE, ThreadPolicy
+from autoheal.core.threads import ThreadPolicy
 from autoheal.store.threads import Book
 from autoheal.threader import talk as talks
 from autoheal.threader.conversation import Conversation, Storm
@@ -32,8 +32,7 @@ class StormWatch:
         found = book.waiting("post").items()
         waiting = {bucket.removeprefix(POST): count for bucket, count in found if bucket.startswith(POST)}
         if self._known is None:
-            routed = {route.channel for route in policy.routes} - {"", NOWHERE}
-            self._known = {*policy.channels.values(), policy.fallback, *routed}
+            self._known = set(policy.everywhere)
         begun = {channel for channel, count in waiting.items() if count > MANY}
         changed = False
         for key, channel in sorted((conversation_key(SOURCE, "", name), name) for name in begun | self._known):

@@ -116,6 +116,7 @@ def test_nobody_is_told_of_what_a_route_sends_nowhere_or_of_a_watchdog_but_of_wh
     assert policy.routed(lab) == policy.routed(dog) == Routed("none")
     assert policy.routed(dog | {"team": "sre"}).channel == "#sre"
     assert channel_for(policy, [lab, {"severity": "info"}, dog]).channel == "#alerts-info"
+    assert policy.everywhere == ("#alerts-critical", "#alerts-warning", "#alerts-info", "#sre")
 
 
 def test_nothing_goes_to_the_fallback() -> None:
