@@ -181,7 +181,10 @@ class Follower:
             talk = talks.load(rows[key])
             if talk is not None:
                 for event in concerned[key]:
-                    self._apply(talk, event, book.now)
+                    try:
+                        self._apply(talk, event, book.now)
+                    except Exception:  # one that cannot be understood must not stand before all that follow
+                        log.exception("event_not_taken_in", event_id=event.get("id"), conversation=key)
                 changed |= self._save(book, talk)
         return changed
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import orjson
 import pytest
 
 from autoheal.app import conversing
@@ -786,5 +787,36 @@ def test_a_line_that_got_lost_would_be_counted(tmp_path: Path) -> None:
                 await it.hear(alert("a", starts=1_795_900_000.0))
                 await it.quiet()
                 assert it.metrics.dropped._value.get() == 2
+
+    asyncio.run(play())
+
+
+def test_an_event_that_cannot_be_understood_does_not_stand_before_those_that_follow(tmp_path: Path) -> None:
+    async def play() -> None:
+        with fake() as slack:
+            async with desk(slack, tmp_path) as it:
+                await it.hear(alert("a"))
+                name = alert("a").fingerprint
+                strange = {"id": 1, "ts": 1.0, "kind": "ack", "labels": {"alertname": "Down"}}
+                started = {"id": 2, "ts": 2.0, "kind": "action_started", "state": "running", "cmd": "restart it"}
+                events = [strange, started | {"fingerprint": name, "remediation_id": "r1", "rule": "r"}]
+                lines = [(0, "{}"), *((one["id"], orjson.dumps(one).decode()) for one in events)]
+                with it.threads.transaction() as book:
+                    assert book.cursor() == -1
+                    book.advance(0)
+                follower = Follower(
+                    it.intake,
+                    lambda after, limit: [line for line in lines if line[0] > after],
+                    lambda: 2,
+                    lambda: 2,
+                    dict,
+                    lambda names: {},
+                    it.clock.monotonic,
+                )
+                await asyncio.to_thread(follower.step)
+                await it.quiet()
+                assert "restart it" in replies(slack)[0]
+                with it.threads.transaction() as book:
+                    assert book.cursor() == 2
 
     asyncio.run(play())
